@@ -1,0 +1,53 @@
+# Ottla. "make run" starts everything in one process; "make test" passes the tests. Both need Go and nothing else.
+GO ?= go
+BUF := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.57.2
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GENBIN := $(CURDIR)/bin/gen
+FUZZTIME ?= 10s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: build run test race lint check bench fuzz proto fix e2e
+
+build: ## build bin/ottla, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
+
+run: build ## start embedded ZooKeeper and one broker in one process
+	@exec bin/ottla quickstart
+
+test: ## all tests; those that need Apache ZooKeeper are skipped where it is not installed
+	$(GO) test ./...
+
+race: ## all tests with the race detector
+	$(GO) test -race ./...
+
+lint: ## formatting, vet, staticcheck, protocol lint and the house rules
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	cd proto && $(BUF) lint && $(BUF) format -d --exit-code
+	$(GO) test ./cmd/houserules
+
+check: lint proto race ## what CI runs: lint, generated code is current, race
+	@git diff --exit-code -- proto/ottlapb || { echo "generated code is stale: run make proto and commit"; exit 1; }
+
+bench: build ## compare with a bare gRPC stream and with franz-go against kfake, in one run
+	$(GO) run ./cmd/ottla-bench
+
+fuzz: ## run every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+proto: ## regenerate proto/ottlapb
+	@mkdir -p $(GENBIN)
+	GOBIN=$(GENBIN) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(GENBIN) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	cd proto && PATH=$(GENBIN):$$PATH $(BUF) generate
+
+fix: ## format everything
+	gofmt -w $$(git ls-files '*.go')
+	cd proto && $(BUF) format -w
+
+e2e: build ## a million lines through the console tools, twice: undisturbed, and with kill -9 in mid-load
+	scripts/e2e/million-lines.sh
