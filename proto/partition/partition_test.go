@@ -7,7 +7,7 @@ import (
 func TestKeysLandWhereJavaPutsThem(t *testing.T) {
 	const none = -1 // not in the table
 	for _, c := range []struct {
-		key                    string
+		key                     string
 		hash, mod3, mod6, mod12 int32
 	}{
 		{"", 275646681, 0, 3, 9},
