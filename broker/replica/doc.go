@@ -1,0 +1,30 @@
+// Package replica is what a broker does with the partitions it holds: it leads them or follows another broker.
+//
+// A [Manager] takes the controller's orders (LeaderAndIsr, UpdateMetadata, StopReplica), refuses those that are out of date
+// (F§2.10), and hands out [Partition] values. A partition that leads appends batches, keeps account of how far every other replica
+// has fetched, and moves the high watermark; one that follows serves nobody but consumers that ask for the nearest replica.
+//
+// # The arithmetic
+//
+// What is to be decided is decided by pure values, without clock, lock or disk: orderFence judges orders, progress knows one
+// remote replica, leadership knows all of them and where the high watermark may stand (F§3.4). Manager and Partition are the shell around
+// them: they hold the locks, read the clock and call the log.
+//
+// # Promises
+//
+//   - A batch is appended under exactly one leader epoch, and never after the broker learned of a later one: role changes exclude
+//     appends.
+//   - The high watermark never falls while a partition leads, never exceeds the log end, and never lies below the log's start.
+//   - An acknowledgement for acks=all is given only while the leadership that appended the batch has not been interrupted.
+//   - An order with an epoch that is too old changes nothing.
+//
+// # Waiting
+//
+// There is no purgatory. Whoever waits for a watermark, a fetch or a produce request, has a goroutine already: it registers a [Signal]
+// with the partitions of interest, looks, and selects on the signal, a timer and its context.
+//
+// # Locks
+//
+// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own. orders and gate are held over disk IO, as the
+// log's append lock is: they order the changes of one broker's roles, and appends against changes of role. mu is held for arithmetic only.
+package replica
