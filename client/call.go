@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/ottlapb"
+)
+
+// Target says which broker a call is for.
+type Target struct {
+	kind targetKind
+	id   cluster.BrokerID
+}
+
+type targetKind int8
+
+const (
+	toAny targetKind = iota
+	toController
+	toBroker
+)
+
+// AnyBroker is a target that any broker will do for.
+var AnyBroker = Target{kind: toAny}
+
+// Controller is the broker that is the controller when the call is made.
+var Controller = Target{kind: toController}
+
+// OnBroker is one broker.
+func OnBroker(id cluster.BrokerID) Target { return Target{kind: toBroker, id: id} }
+
+// API is the unary services of one broker.
+type API struct {
+	// Broker is the broker's id.
+	Broker cluster.BrokerID
+	// Metadata is MetadataService.
+	Metadata ottlapb.MetadataServiceClient
+	// Topics is TopicService.
+	Topics ottlapb.TopicServiceClient
+	// Fetch is FetchService, for its unary calls.
+	Fetch ottlapb.FetchServiceClient
+}
+
+// Do makes a call and repeats it while it fails with a retriable error: f gets the services of a broker that fits the target, and a context
+// that ends after the request timeout. Before a retry Do waits (see [RetryBackoff]) and, if the error asks for it, fetches new metadata. It
+// gives up when ctx ends or the API timeout has passed. f runs several times and must not collect anything before it has succeeded. Errors
+// come back as [*Error] with the given operation.
+func (c *Client) Do(ctx context.Context, to Target, op string, f func(ctx context.Context, api *API) error) error {
+	limit, cancel := context.WithTimeout(ctx, c.cfg.apiTimeout)
+	defer cancel()
+	start := time.Now()
+	for attempt := 1; ; attempt++ {
+		broker, err := c.attempt(limit, to, f)
+		if err == nil {
+			return nil
+		}
+		// A wait that ends because the time is over must not hide why it was waited: keep the error of the attempt.
+		if errors.Is(err, context.DeadlineExceeded) && limit.Err() != nil && ctx.Err() == nil {
+			err = kerr.RequestTimedOut.With(fmt.Sprintf("no answer within %v", time.Since(start).Round(time.Millisecond)))
+		}
+		fail := func() error { return &Error{Op: op, Broker: broker, Err: err} }
+		if limit.Err() != nil || !Retriable(err) {
+			return fail()
+		}
+		c.cfg.logger.Debug("call failed, trying again", "operation", op, "broker", broker, "attempt", attempt, "error", err)
+		if stale(err) {
+			c.RequestRefresh()
+		}
+		if Sleep(limit, c.cfg.backoff.Wait(attempt)) != nil {
+			err = fmt.Errorf("gave up after %v: %w", time.Since(start).Round(time.Millisecond), err)
+			return fail()
+		}
+	}
+}
+
+// stale reports whether an error means that the metadata is out of date.
+func stale(err error) bool {
+	code := kerr.CodeOf(err)
+	return code.InvalidMetadata() || code == kerr.NotController || code == kerr.RequestTimedOut
+}
+
+func (c *Client) attempt(ctx context.Context, to Target, f func(context.Context, *API) error) (cluster.BrokerID, error) {
+	if c.ctx.Err() != nil {
+		return cluster.NoBroker, ErrClosed
+	}
+	id, err := c.choose(to)
+	if err != nil {
+		return cluster.NoBroker, err
+	}
+	cc, addr, err := c.conn(id, LaneControl)
+	if err != nil {
+		return id, err
+	}
+	actx, cancel := context.WithTimeout(ctx, c.cfg.requestTimeout)
+	defer cancel()
+	if err := f(actx, newAPI(id, cc)); err != nil {
+		if hasCode(err) {
+			return id, err
+		}
+		return id, Transport(ctx, addr, err)
+	}
+	return id, nil
+}
+
+// hasCode reports whether err carries a code of its own and is not gRPC's.
+func hasCode(err error) bool {
+	var e *kerr.Error
+	var c kerr.Code
+	return errors.As(err, &e) || errors.As(err, &c)
+}
+
+func newAPI(id cluster.BrokerID, cc grpc.ClientConnInterface) *API {
+	return &API{
+		Broker:   id,
+		Metadata: ottlapb.NewMetadataServiceClient(cc),
+		Topics:   ottlapb.NewTopicServiceClient(cc),
+		Fetch:    ottlapb.NewFetchServiceClient(cc),
+	}
+}
+
+// choose resolves a target.
+func (c *Client) choose(to Target) (cluster.BrokerID, error) {
+	v := c.meta.view.Load()
+	switch to.kind {
+	case toBroker:
+		return to.id, nil
+	case toController:
+		if v.controller < 0 {
+			c.RequestRefresh()
+			return cluster.NoBroker, kerr.NotController.With("the brokers do not know who the controller is")
+		}
+		return v.controller, nil
+	}
+	if len(v.brokers) == 0 {
+		c.RequestRefresh()
+		return cluster.NoBroker, kerr.NetworkException.With("no broker is known")
+	}
+	return v.brokers[rand.IntN(len(v.brokers))].ID, nil
+}
