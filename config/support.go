@@ -1,0 +1,71 @@
+package config
+
+import "fmt"
+
+// Reasons why a setting has no effect.
+const (
+	runtimeDecides = "the Go runtime schedules and sizes this by itself"
+	oneFormat      = "there is one message format and one protocol version"
+	javaOnly       = "Java classes cannot be loaded"
+	notYet         = "this is not implemented yet"
+)
+
+// noEffect holds the broker settings that are read, checked and shown, and that nothing acts on, with the reason. Whoever makes a
+// room act on a setting takes its line out here.
+var noEffect = func() map[string]string {
+	m := map[string]string{}
+	for reason, names := range map[string][]string{
+		runtimeDecides: {
+			"num.network.threads", "num.io.threads", "background.threads", "queued.max.requests", "queued.max.request.bytes",
+			"socket.send.buffer.bytes", "socket.receive.buffer.bytes", "socket.listen.backlog.size", "replica.socket.receive.buffer.bytes",
+			"fetch.purgatory.purge.interval.requests", "producer.purgatory.purge.interval.requests",
+			"delete.records.purgatory.purge.interval.requests", "control.plane.listener.name", "early.start.listeners",
+		},
+		oneFormat: {"inter.broker.protocol.version", "log.message.format.version", "log.message.downconversion.enable"},
+		javaOnly: {
+			"create.topic.policy.class.name", "alter.config.policy.class.name", "client.quota.callback.class", "metric.reporters",
+			"principal.builder.class", "zookeeper.clientCnxnSocket",
+		},
+		notYet: {
+			"auto.leader.rebalance.enable", "leader.imbalance.per.broker.percentage", "leader.imbalance.check.interval.seconds",
+			"log.cleaner.enable", "log.cleaner.threads", "log.cleaner.dedupe.buffer.size", "log.cleaner.io.buffer.size",
+			"log.cleaner.io.buffer.load.factor", "log.cleaner.io.max.bytes.per.second", "log.cleaner.backoff.ms",
+			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
+			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
+			"metrics.num.samples", "metrics.sample.window.ms", "metrics.recording.level",
+		},
+	} {
+		for _, name := range names {
+			m[name] = reason
+		}
+	}
+	for _, table := range [][]Key{coordinatorKeys, quotaKeys, securityKeys, tlsKeys, saslKeys, zooKeeperTLSKeys} {
+		for _, k := range table {
+			if m[k.Name] == "" {
+				m[k.Name] = notYet
+			}
+		}
+	}
+	return m
+}()
+
+// refuseUnprotected stops a broker that would start with less protection than its configuration asks for.
+func (s *Server) refuseUnprotected() error {
+	refuse := func(key, why string) error {
+		return &Error{Key: key, Text: fmt.Sprintf("Invalid value %s for configuration %s: %s", s.Text(key), key, why)}
+	}
+	switch {
+	case s.String("authorizer.class.name") != "":
+		return refuse("authorizer.class.name", "authorization is not implemented yet, and without it everybody could do everything; remove the setting to start anyway")
+	case s.Bool("zookeeper.set.acl"):
+		return refuse("zookeeper.set.acl", "ACLs on znodes are not implemented yet; remove the setting to start without them")
+	case s.Bool("zookeeper.ssl.client.enable"):
+		return refuse("zookeeper.ssl.client.enable", "TLS to ZooKeeper is not implemented yet; remove the setting to connect without it")
+	}
+	for _, e := range s.listeners {
+		if e.SecurityProtocol != "PLAINTEXT" {
+			return refuse("listeners", fmt.Sprintf("the security protocol %s of listener %s is not implemented yet; use PLAINTEXT", e.SecurityProtocol, e.Listener))
+		}
+	}
+	return nil
+}
