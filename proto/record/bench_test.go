@@ -10,9 +10,8 @@ import (
 // benchBatch is a batch of about 256 KiB of records with values of the given size, and the records' bytes.
 func benchBatch(b *testing.B, size int, codec record.Codec) (record.Batch, int) {
 	b.Helper()
-	value := benchValue(size)
 	builder := record.NewBuilder(nil, 256<<10)
-	for i := int64(0); builder.Append(1_700_000_000_000+i, nil, value, nil); i++ {
+	for i := 0; builder.Append(1_700_000_000_000+int64(i), nil, benchValue(i, size), nil); i++ {
 	}
 	batch, err := builder.Finish(codec, record.DefaultLevel, 1, 0, 0, false)
 	if err != nil {
@@ -21,11 +20,11 @@ func benchBatch(b *testing.B, size int, codec record.Codec) (record.Batch, int) 
 	return batch, builder.Count()
 }
 
-// benchValue is text that compresses about as well as log lines do.
-func benchValue(size int) []byte {
+// benchValue is text, different for each i, that compresses about as well as log lines do.
+func benchValue(i, size int) []byte {
 	var p []byte
-	for i := 0; len(p) < size; i++ {
-		p = fmt.Appendf(p, `{"ts":%d,"level":"info","user":%d,"path":"/api/v1/orders/%x"}`, i*37, i*i, i*7919)
+	for n := i * 7919; len(p) < size; n += 104729 {
+		p = fmt.Appendf(p, `{"ts":%d,"level":"info","user":%d,"path":"/api/v1/orders/%x","took":%d}`, 1_700_000_000_000+n, n*n%99991, n*7919, n%977)
 	}
 	return p[:size]
 }
@@ -40,7 +39,7 @@ var sizes = []int{100, 1024}
 func BenchmarkBuild(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			value := benchValue(size)
+			value := benchValue(1, size)
 			buf := make([]byte, 0, 256<<10)
 			builder := record.NewBuilder(buf, 256<<10)
 			b.ReportAllocs()

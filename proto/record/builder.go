@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/ottla/ottla/proto/kerr"
 )
 
 // maxRecordSize keeps the length of a batch with one record within its 32-bit field.
@@ -58,13 +56,14 @@ func (b *Builder) Reset(buf []byte) {
 // Nothing that is passed is kept. It returns false, and adds nothing, when the batch would grow beyond its limit and is not
 // empty, or when the record is so large that no batch can hold it (2 GiB).
 func (b *Builder) Append(timestampMs int64, key, value []byte, headers []Header) bool {
-	return b.append(b.lastOffsetDelta+1, 0, timestampMs, key, value, headers)
-}
-
-func (b *Builder) append(offsetDelta int32, attributes int8, timestampMs int64, key, value []byte, headers []Header) bool {
 	if b.count == 0 {
 		b.baseTimestamp = timestampMs
 	}
+	return b.append(b.lastOffsetDelta+1, 0, timestampMs, key, value, headers)
+}
+
+// append adds a record with any offset delta beyond the last, relative to the base timestamp that is set already.
+func (b *Builder) append(offsetDelta int32, attributes int8, timestampMs int64, key, value []byte, headers []Header) bool {
 	timestampDelta := zigzag64(timestampMs - b.baseTimestamp)
 	size := 1 + uvarintLen(timestampDelta) + uvarintLen(zigzag32(offsetDelta)) + fieldLen(key) + fieldLen(value) + 1
 	if len(headers) != 0 {
@@ -132,17 +131,13 @@ func (b *Builder) Finish(codec Codec, level int, producerID int64, epoch int16, 
 	if b.count == 0 {
 		return nil, errEmpty
 	}
-	batch := Batch(b.buf)
+	batch := b.buf
 	if codec != None {
-		var err error
-		b.out = append(b.out[:0], b.buf[:HeaderSize]...)
-		if b.out, err = Compress(b.out, b.buf[HeaderSize:], codec, level); err != nil {
+		out, err := Compress(append(b.out[:0], b.buf[:HeaderSize]...), b.buf[HeaderSize:], codec, level)
+		if err != nil {
 			return nil, fmt.Errorf("finish record batch of %d records: %w", b.count, err)
 		}
-		batch = Batch(b.out)
-	}
-	if len(batch) > math.MaxInt32 {
-		return nil, fmt.Errorf("finish record batch: %w", kerr.RecordListTooLarge.With(fmt.Sprintf("%d bytes do not fit the length field", len(batch))))
+		b.out, batch = out, out
 	}
 	h := header{
 		leaderEpoch:     unknownLeader,
@@ -158,8 +153,7 @@ func (b *Builder) Finish(codec Codec, level int, producerID int64, epoch int16, 
 	if transactional {
 		h.attributes |= transactionalBit
 	}
-	h.put(batch)
-	return batch[:len(batch):len(batch)], nil
+	return h.finish(batch)
 }
 
 // UncompressedSize is the most that a record adds to a batch, in bytes.

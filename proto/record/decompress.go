@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -111,8 +110,12 @@ type decoder interface {
 type inflater struct {
 	decoder
 	codec Codec
-	buf   []byte // windowSize bytes
+	buf   []byte // windowSize bytes or more
+	probe [probeSize]byte
 }
+
+// probeSize is how much is asked for when there is no room and, most likely, nothing to come.
+const probeSize = 64
 
 // windowSize is how much of a compressed batch a checker sees at a time.
 const windowSize = 64 << 10
@@ -190,13 +193,18 @@ func (in *inflater) collect(limit int64) ([]byte, error) {
 func (in *inflater) appendTo(dst []byte, limit int64) ([]byte, error) {
 	base := len(dst)
 	for idle := 0; ; {
-		if len(dst) == cap(dst) {
-			// Twice as much, but no more than one byte beyond the limit: that byte is how an excess shows.
-			room := min(int64(max(cap(dst), 512)), limit+1-int64(len(dst)-base))
-			dst = slices.Grow(dst, int(room))
+		into := dst[len(dst):cap(dst)]
+		full := len(into) == 0
+		if full {
+			into = in.probe[:] // whether there is more at all: the size may have been known
 		}
-		n, err := in.Read(dst[len(dst):cap(dst)])
-		dst = dst[:len(dst)+n]
+		n, err := in.Read(into)
+		switch {
+		case !full:
+			dst = dst[:len(dst)+n]
+		case n > 0:
+			dst = append(enlarge(dst, limit-int64(len(dst)-base)), in.probe[:n]...)
+		}
 		if n == 0 {
 			idle++
 		}
@@ -211,6 +219,13 @@ func (in *inflater) appendTo(dst []byte, limit int64) ([]byte, error) {
 			return nil, io.ErrNoProgress
 		}
 	}
+}
+
+// enlarge doubles dst, but by no more than what may still come and what a probe may have found beyond that.
+func enlarge(dst []byte, left int64) []byte {
+	grown := make([]byte, len(dst), len(dst)+int(min(int64(max(cap(dst), 512)), left+probeSize)))
+	copy(grown, dst)
+	return grown
 }
 
 // gzipDecoder reads RFC 1952, also several members one after another, as Java's GZIPInputStream does.

@@ -171,7 +171,7 @@ func (it *Iterator) headers(p []byte, i int) bool {
 	if i < 0 || count < 0 || int(count) > (len(p)-i)/2 {
 		return it.malformed("header count", i)
 	}
-	it.rec.Headers = it.names.take(int(count))
+	it.rec.Headers = it.names.take(int(count), int(it.left)+1)
 	for n := range it.rec.Headers {
 		key, next := field(p, i)
 		if next < 0 || key == nil {
@@ -192,17 +192,18 @@ func (it *Iterator) headers(p []byte, i int) bool {
 
 // headerNames gives out the slices and strings of headers.
 type headerNames struct {
-	slab []Header // not yet given out
+	slab []Header // not given out yet
 	prev []string // names of an earlier record's headers, by position
 }
 
-// take returns n headers that nobody else has, or nil.
-func (h *headerNames) take(n int) []Header {
+// take returns n headers that nobody else has, or nil. As many records are still to come, this one included, and may well
+// have as many headers each.
+func (h *headerNames) take(n, records int) []Header {
 	if n == 0 {
 		return nil
 	}
 	if n > len(h.slab) {
-		h.slab = make([]Header, max(n, min(4*n, 64)))
+		h.slab = make([]Header, max(n, min(n*min(records, headerSlab), headerSlab)))
 	}
 	got := h.slab[:n:n]
 	h.slab = h.slab[n:]
@@ -224,6 +225,9 @@ func (h *headerNames) name(n int, key []byte) string {
 	}
 	return name
 }
+
+// headerSlab is how many headers are allocated at a time, if there is use for them.
+const headerSlab = 64
 
 // maxRememberedNames bounds what a hostile record makes an iterator keep.
 const maxRememberedNames = 32

@@ -15,26 +15,32 @@ const (
 )
 
 // varint decodes the number at p[i] and returns it with the position after it, or with truncated or overlong. i may be
-// len(p), not more.
+// len(p), not more. Nearly all numbers of a record take one or two bytes.
 func varint(p []byte, i int) (int32, int) {
-	if i < len(p) {
-		if c := p[i]; c < 0x80 {
+	if i+1 < len(p) {
+		c := uint32(p[i])
+		if c < 0x80 {
 			return int32(c>>1) ^ -int32(c&1), i + 1
 		}
+		if d := uint32(p[i+1]); d < 0x80 {
+			c = c&0x7f | d<<7
+			return int32(c>>1) ^ -int32(c&1), i + 2
+		}
 	}
-	return varintSlow(p, i)
-}
-
-func varintSlow(p []byte, i int) (int32, int) {
 	v, next := uvarint(p, i, maxVarintLen, 0x0f)
 	return int32(uint32(v)>>1) ^ -int32(v&1), next
 }
 
 // varlong is varint for 64 bits.
 func varlong(p []byte, i int) (int64, int) {
-	if i < len(p) {
-		if c := p[i]; c < 0x80 {
+	if i+1 < len(p) {
+		c := uint32(p[i])
+		if c < 0x80 {
 			return int64(c>>1) ^ -int64(c&1), i + 1
+		}
+		if d := uint32(p[i+1]); d < 0x80 {
+			c = c&0x7f | d<<7
+			return int64(c>>1) ^ -int64(c&1), i + 2
 		}
 	}
 	v, next := uvarint(p, i, maxVarlongLen, 0x01)
