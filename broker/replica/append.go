@@ -1,0 +1,129 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/record"
+)
+
+// Acks is how many replicas must have a batch before its producer is told.
+type Acks int8
+
+const (
+	// AcksNone is no answer at all.
+	AcksNone Acks = 0
+	// AcksLeader answers when the leader has appended.
+	AcksLeader Acks = 1
+	// AcksAll answers when all in-sync replicas have the batch.
+	AcksAll Acks = -1
+)
+
+// Valid reports whether a is one of the three.
+func (a Acks) Valid() bool { return a >= AcksAll && a <= AcksLeader }
+
+// Appended is the outcome of a successful append.
+type Appended struct {
+	// Info is what the log did. Its RecordErrors may be set although the append failed.
+	Info commitlog.AppendInfo
+	// Wait tells when the batch is acknowledged under [AcksAll].
+	Wait Wait
+}
+
+// Append appends one batch to the log that this broker leads (F§3.6): is it the leader, are enough replicas in sync, then everything that
+// the log checks. The batch is modified in place, and not needed any more when Append returns. The error carries a [kerr.Code], see
+// [kerr.CodeOf]; with INVALID_RECORD and INVALID_TIMESTAMP the result's Info may name records. With AcksAll the batch is acknowledged
+// when the Wait says so.
+func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
+	p.gate.RLock()
+	st := p.state.Load()
+	if code := st.refusal(); code != kerr.None {
+		p.gate.RUnlock()
+		return Appended{}, code
+	}
+	if minISR := int(p.minISR.Load()); acks == AcksAll && st.isr < minISR {
+		p.gate.RUnlock()
+		return Appended{}, kerr.NotEnoughReplicas.With(fmt.Sprintf(
+			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.isr, minISR, p.tp))
+	}
+	info, err := p.log.AppendAsLeader(batch, st.epoch)
+	if err != nil {
+		p.gate.RUnlock()
+		if code := p.checkStorage(err); code == kerr.KafkaStorageError {
+			return Appended{}, fmt.Errorf("append to %s: %w", p.tp, err)
+		}
+		return Appended{Info: info}, err
+	}
+	news := EndMoved
+	if p.advance() {
+		news |= WatermarkMoved
+	}
+	p.gate.RUnlock()
+	p.watchers.tell(news)
+	return Appended{Info: info, Wait: Wait{p: p, term: st.term, required: info.LastOffset + 1}}, nil
+}
+
+// Wait is the condition under which a batch is acknowledged: every in-sync replica has it and this broker has been leading ever
+// since it was appended. It is a small value; the zero Wait is fulfilled.
+type Wait struct {
+	p        *Partition
+	term     uint64
+	required cluster.Offset
+}
+
+// Outcome returns the code for the producer, and false while it is not decided yet.
+//
+// NOT_LEADER_OR_FOLLOWER means that the leadership was interrupted: another leader may have put another batch at these offsets.
+// NOT_ENOUGH_REPLICAS_AFTER_APPEND means that the batch is in the log, but fewer replicas than min.insync.replicas were in sync when the
+// high watermark passed it.
+func (w Wait) Outcome() (kerr.Code, bool) {
+	if w.p == nil {
+		return kerr.None, true
+	}
+	// The watermark first: if the term is still the same afterwards, the watermark that was seen belongs to it.
+	watermark := w.p.HighWatermark()
+	st := w.p.state.Load()
+	if code := st.refusal(); code != kerr.None {
+		return code, true
+	}
+	if st.term != w.term {
+		return kerr.NotLeaderOrFollower, true
+	}
+	if watermark < w.required {
+		return kerr.None, false
+	}
+	if st.maximalISR < int(w.p.minISR.Load()) {
+		return kerr.NotEnoughReplicasAfterAppend, true
+	}
+	return kerr.None, true
+}
+
+// Await waits for the outcome. It returns REQUEST_TIMED_OUT when expired delivers first: the batch stays in the log and may still be
+// acknowledged by everybody (F§3.6). The error is the context's. The signal must not be in use elsewhere; nil makes Await use one of
+// its own.
+func (w Wait) Await(ctx context.Context, s *Signal, expired <-chan time.Time) (kerr.Code, error) {
+	if code, ok := w.Outcome(); ok {
+		return code, nil
+	}
+	if s == nil {
+		s = NewSignal()
+	}
+	w.p.Watch(s, WatermarkMoved)
+	defer w.p.Unwatch(s)
+	for {
+		if code, ok := w.Outcome(); ok {
+			return code, nil
+		}
+		select {
+		case <-s.C():
+		case <-expired:
+			return kerr.RequestTimedOut, nil
+		case <-ctx.Done():
+			return kerr.None, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// ApplyLeaderAndISR carries out an order that assigns roles (F§2.10). code is for the whole order; if it is not [kerr.None] nothing was
+// done. Otherwise there is an outcome for each partition, in order; an order that was carried out already is answered with
+// STALE_CONTROLLER_EPOCH. The first order starts the loop that notes high watermarks.
+func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcomes []PartitionOutcome) {
+	m.orders.Lock()
+	defer m.orders.Unlock()
+	if code := m.admitLocked(order.Sender); code != kerr.None {
+		return code, nil
+	}
+	outcomes = make([]PartitionOutcome, len(order.Partitions))
+	for i := range order.Partitions {
+		s := &order.Partitions[i]
+		code, err := m.applyLocked(s)
+		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
+		if code != kerr.None {
+			m.cfg.Logger.Warn("order of the controller refused", "partition", s.TopicPartition.String(), "code", code.Name(),
+				"controller", int32(order.ControllerID), "controller-epoch", int32(order.ControllerEpoch),
+				"leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch), "error", err)
+		}
+	}
+	m.checkpoints.begin(m.cfg.HWCheckpointInterval, m.checkpoint, m.cfg.Logger)
+	return kerr.None, outcomes
+}
+
+func (m *Manager) admitLocked(s Sender) kerr.Code {
+	if m.closed {
+		return kerr.StaleBrokerEpoch
+	}
+	code := m.fence.admit(s.fenced(), m.cfg.BrokerEpoch())
+	if code != kerr.None {
+		m.cfg.Logger.Warn("order of the controller refused", "code", code.Name(), "controller", int32(s.ControllerID),
+			"controller-epoch", int32(s.ControllerEpoch), "latest-controller-epoch", int32(m.fence.controllerEpoch), "broker-epoch", int64(s.BrokerEpoch))
+	}
+	return code
+}
+
+// applyLocked gives one partition its role.
+func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
+	p := m.lookUp(s.TopicPartition)
+	if code, err := m.judge(p, s); code != kerr.None || err != nil {
+		return code, err
+	}
+	if p != nil && s.LeaderEpoch == p.LeaderEpoch() {
+		return m.adoptTopicID(p, s)
+	}
+	if p == nil {
+		var err error
+		if p, err = m.create(s); err != nil {
+			return codeOf(err), err
+		}
+	} else if err := m.adopt(p, s); err != nil {
+		return codeOf(err), err
+	}
+	if s.Leader != m.cfg.BrokerID {
+		p.follow(s)
+		m.cfg.Logger.Debug("following", "partition", s.TopicPartition.String(), "leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch))
+		return kerr.None, nil
+	}
+	if err := p.leadFrom(s); err != nil {
+		return p.checkStorage(err), err
+	}
+	m.cfg.Logger.Debug("leading", "partition", s.TopicPartition.String(), "leader-epoch", int32(s.LeaderEpoch), "high-watermark", int64(p.HighWatermark()))
+	return kerr.None, nil
+}
+
+// judge decides whether a state may be applied to p, which is nil for a partition that this broker does not hold (F§2.10 rule 3). A state with
+// the epoch that p has passes only if it can fill in p's topic id.
+func (m *Manager) judge(p *Partition, s *PartitionState) (kerr.Code, error) {
+	if err := cluster.ValidateTopicName(s.TopicPartition.Topic); err != nil {
+		return kerr.InvalidTopicException, err
+	}
+	if s.malformed() {
+		return kerr.InvalidRequest, fmt.Errorf("impossible state: leader %d, in-sync replicas %v, replicas %v, leader epoch %d", s.Leader, s.ISR, s.Replicas, s.LeaderEpoch)
+	}
+	if p != nil {
+		st := p.state.Load()
+		known := *p.topicID.Load()
+		switch {
+		case st.role == offline:
+			return kerr.KafkaStorageError, nil
+		case !known.IsZero() && !s.TopicID.IsZero() && known != s.TopicID:
+			return kerr.InconsistentTopicID, fmt.Errorf("topic id %s, have %s", s.TopicID, known)
+		}
+	}
+	if !slices.Contains(s.Replicas, m.cfg.BrokerID) {
+		return kerr.UnknownTopicOrPartition, fmt.Errorf("broker %d is not among the replicas %v", m.cfg.BrokerID, s.Replicas)
+	}
+	if p == nil {
+		return kerr.None, nil
+	}
+	own := p.LeaderEpoch()
+	if s.LeaderEpoch < own || s.LeaderEpoch == own && (s.TopicID.IsZero() || !p.topicID.Load().IsZero()) {
+		return kerr.StaleControllerEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, own)
+	}
+	return kerr.None, nil
+}
+
+// create opens or creates the log of a partition that this broker did not hold until now.
+func (m *Manager) create(s *PartitionState) (*Partition, error) {
+	tp := s.TopicPartition
+	log, err := m.cfg.Logs.GetOrCreate(tp, s.TopicID, s.IsNew, m.cfg.TopicConfig(tp.Topic))
+	if err != nil && codeOf(err) != kerr.KafkaStorageError {
+		return nil, fmt.Errorf("open log of %s: %w", tp, err)
+	}
+	mark, _ := m.cfg.Logs.ReadHW(tp)
+	p := newPartition(&m.env, tp, log, mark, m.cfg.MinISR(tp.Topic))
+	m.mu.Lock()
+	m.partitions[tp] = p
+	m.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("open log of %s: %w", tp, err)
+	}
+	return p, nil
+}
+
+// adopt notes the topic id if p did not have one.
+func (m *Manager) adopt(p *Partition, s *PartitionState) error {
+	if s.TopicID.IsZero() || !p.topicID.Load().IsZero() {
+		return nil
+	}
+	if _, err := m.cfg.Logs.GetOrCreate(p.tp, s.TopicID, false, m.cfg.TopicConfig(p.tp.Topic)); err != nil {
+		return fmt.Errorf("note topic id %s of %s: %w", s.TopicID, p.tp, err)
+	}
+	id := s.TopicID
+	p.topicID.Store(&id)
+	return nil
+}
+
+// adoptTopicID answers an order that is not new but tells the topic id.
+func (m *Manager) adoptTopicID(p *Partition, s *PartitionState) (kerr.Code, error) {
+	if err := m.adopt(p, s); err != nil {
+		return p.checkStorage(err), err
+	}
+	return kerr.None, nil
+}
+
+// ApplyUpdateMetadata changes the broker's picture of the cluster (F§2.10).
+func (m *Manager) ApplyUpdateMetadata(order UpdateMetadata) kerr.Code {
+	m.orders.Lock()
+	defer m.orders.Unlock()
+	if code := m.admitLocked(order.Sender); code != kerr.None {
+		return code
+	}
+	m.cfg.Metadata.Apply(order.Update)
+	return kerr.None
+}
+
+// ApplyStopReplica ends roles, and deletes logs where it is asked to (F§2.10 rule 4). code is for the whole order; if it is not
+// [kerr.None] nothing was done. A partition that is not held is no error.
+func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes []PartitionOutcome) {
+	m.orders.Lock()
+	defer m.orders.Unlock()
+	if code := m.admitLocked(order.Sender); code != kerr.None {
+		return code, nil
+	}
+	outcomes = make([]PartitionOutcome, len(order.Partitions))
+	for i := range order.Partitions {
+		s := &order.Partitions[i]
+		code, err := m.stopLocked(s)
+		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
+		if code != kerr.None {
+			m.cfg.Logger.Warn("replica not stopped", "partition", s.TopicPartition.String(), "code", code.Name(),
+				"delete", s.Delete, "leader-epoch", int32(s.LeaderEpoch), "error", err)
+		}
+	}
+	return kerr.None, outcomes
+}
+
+func (m *Manager) stopLocked(s *StopPartition) (kerr.Code, error) {
+	if p := m.lookUp(s.TopicPartition); p != nil {
+		st := p.state.Load()
+		if st.role == offline {
+			return kerr.KafkaStorageError, nil
+		}
+		if s.outdated(st.epoch) {
+			return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, st.epoch)
+		}
+		p.stop()
+		if s.Delete {
+			m.mu.Lock()
+			delete(m.partitions, s.TopicPartition)
+			m.mu.Unlock()
+		}
+	}
+	if !s.Delete {
+		return kerr.None, nil
+	}
+	if _, ok := m.cfg.Logs.Get(s.TopicPartition); !ok {
+		return kerr.None, nil
+	}
+	if err := m.cfg.Logs.Delete(s.TopicPartition); err != nil {
+		return codeOf(err), fmt.Errorf("delete log of %s: %w", s.TopicPartition, err)
+	}
+	return kerr.None, nil
+}

@@ -1,0 +1,89 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// lead makes this broker the partition's leader in a new epoch (F§3.2): the epoch is noted at the log's end, the account of the other
+// replicas starts afresh, and the high watermark moves if it can.
+func (p *Partition) leadFrom(s *PartitionState) error {
+	if err := p.beginLeading(s); err != nil {
+		return err
+	}
+	p.watchers.tell(everything)
+	return nil
+}
+
+func (p *Partition) beginLeading(s *PartitionState) error {
+	p.gate.Lock()
+	defer p.gate.Unlock()
+	end := p.log.LogEndOffset()
+	if err := p.log.AssignEpoch(s.LeaderEpoch, end); err != nil {
+		return fmt.Errorf("note leader epoch %d of %s at offset %d: %w", s.LeaderEpoch, p.tp, end, err)
+	}
+	l := newLeadership(p.env.self, s.Replicas, s.ISR, end, p.env.now())
+	p.mu.Lock()
+	p.lead = l
+	p.mu.Unlock()
+	next := &standing{
+		role: leading, leader: p.env.self, epoch: s.LeaderEpoch, partitionEpoch: s.PartitionEpoch,
+		isr: len(l.isr), maximalISR: l.maximalSize(),
+	}
+	if p.become(next) {
+		p.advance()
+	}
+	return nil
+}
+
+// advance moves the high watermark to where it may stand now and reports whether it moved.
+func (p *Partition) advance() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.advanceLocked()
+}
+
+func (p *Partition) advanceLocked() bool {
+	if p.lead == nil {
+		return false
+	}
+	s := surroundings{now: p.env.now(), maxLag: p.env.maxLag, minISR: int(p.minISR.Load()), alive: p.env.alive}
+	current := cluster.Offset(p.watermark.Load())
+	next := p.lead.highWatermark(current, p.log.LogEndOffset(), &s)
+	p.watermark.Store(int64(next))
+	return next > current
+}
+
+// epochStart returns where the log ended when the current leader epoch began, and false unless this broker leads.
+func (p *Partition) epochStart() (cluster.Offset, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lead == nil {
+		return 0, false
+	}
+	return p.lead.epochStart, true
+}
+
+// noteFetch enters a follower's fetch into the account and reports whether the high watermark moved. It does nothing, and returns false
+// for ok, if the partition is no longer led under that epoch, if the follower is not assigned, or if it has restarted since.
+func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m fetchMark) (moved, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if st := p.state.Load(); p.lead == nil || st.role != leading || st.epoch != epoch {
+		return false, false
+	}
+	r := p.lead.remote(id)
+	if r == nil || r.stale(m) {
+		return false, false
+	}
+	r.progress = r.fetched(m)
+	return p.advanceLocked(), true
+}
+
+// assigned reports whether a broker is one of the other replicas of the partition that this broker leads.
+func (p *Partition) assigned(id cluster.BrokerID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lead != nil && p.lead.remote(id) != nil
+}

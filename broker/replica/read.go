@@ -1,0 +1,199 @@
+package replica
+
+import (
+	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// Isolation is up to where a consumer reads.
+type Isolation int8
+
+const (
+	// ReadUncommitted reads up to the high watermark.
+	ReadUncommitted Isolation = 0
+	// ReadCommitted reads up to the last stable offset.
+	ReadCommitted Isolation = 1
+)
+
+// Valid reports whether i is one of the two.
+func (i Isolation) Valid() bool { return i == ReadUncommitted || i == ReadCommitted }
+
+// Reader is who asks for records or offsets.
+type Reader struct {
+	// Replica is the follower's broker id; [cluster.NoBroker] for a consumer. That it is a broker is for the caller to know.
+	Replica cluster.BrokerID
+	// BrokerEpoch is the follower's registration; [cluster.NoBrokerEpoch] when it does not say, and for a consumer.
+	BrokerEpoch cluster.BrokerEpoch
+	// Isolation of a consumer.
+	Isolation Isolation
+	// NearestReplica is set by consumers that also read from followers (KIP-392).
+	NearestReplica bool
+}
+
+func (r *Reader) isFollower() bool { return r.Replica >= 0 }
+
+// Position is where a reader stands in a partition.
+type Position struct {
+	// Offset to read from.
+	Offset cluster.Offset
+	// CurrentLeaderEpoch is the leader epoch that the reader knows; [cluster.NoLeaderEpoch] is not checked.
+	CurrentLeaderEpoch cluster.LeaderEpoch
+	// LastFetchedEpoch is the leader epoch of a follower's last record; [cluster.NoLeaderEpoch] when there is none.
+	LastFetchedEpoch cluster.LeaderEpoch
+	// LogStart is a follower's first offset.
+	LogStart cluster.Offset
+}
+
+// ReadResult is the answer to a read. All offsets are from one moment: nothing at or above the bound that applied to the reader then
+// is in Fetched.
+type ReadResult struct {
+	// Code is the outcome; with an error only LogStart may be known.
+	Code kerr.Code
+	// Fetched holds the records. The caller gives its buffer back.
+	Fetched commitlog.Fetched
+	// HighWatermark, LastStable, LogStart and LogEnd are the partition's ends; unknown (-1) with an error.
+	HighWatermark, LastStable, LogStart, LogEnd cluster.Offset
+	// Diverging is set when a follower's log differs from this one: it must truncate. There are no records then.
+	Diverging *EpochEnd
+}
+
+// EpochEnd says where a leader epoch ended.
+type EpochEnd struct {
+	// Epoch is [cluster.NoLeaderEpoch] when undefined.
+	Epoch cluster.LeaderEpoch
+	// End is the offset after the epoch's last record; [cluster.UnknownOffset] when undefined.
+	End cluster.Offset
+}
+
+func failedRead(code kerr.Code) ReadResult {
+	return ReadResult{Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset, LogEnd: cluster.UnknownOffset}
+}
+
+// admit checks what every reading request is checked for first (F§3.5): the leader epoch, then the role. mayFollow lets a follower serve
+// the request as well.
+func (p *Partition) admit(epoch cluster.LeaderEpoch, mayFollow bool) (*standing, kerr.Code) {
+	st := p.state.Load()
+	if st.role == offline {
+		return st, kerr.KafkaStorageError
+	}
+	if code := epochCheck(epoch, st.epoch); code != kerr.None {
+		return st, code
+	}
+	if mayFollow && st.role == following {
+		return st, kerr.None
+	}
+	return st, st.refusal()
+}
+
+// Ends returns the offset up to which the reader may read now, exclusive: the log end for a follower, the high watermark or the last stable
+// offset for a consumer. It is meant for deciding whether a read is worth while.
+func (p *Partition) Ends(r *Reader) cluster.Offset {
+	if p.log == nil {
+		return cluster.UnknownOffset
+	}
+	if r.isFollower() {
+		return p.log.LogEndOffset()
+	}
+	return p.bound(r, p.HighWatermark())
+}
+
+func (p *Partition) bound(r *Reader, watermark cluster.Offset) cluster.Offset {
+	if r.Isolation == ReadCommitted {
+		return p.stable(watermark)
+	}
+	return watermark
+}
+
+// Read reads whole batches from a position on (F§3.7), at most maxBytes of them, but the first one in any case if minOneBatch is set. A
+// position between the reader's bound and the log end is not an error: there is nothing yet. Buffers come from pool.
+//
+// A follower's read is also its report (F§3.4): it has everything below the position. A replica that is not assigned is refused with
+// UNKNOWN_TOPIC_OR_PARTITION, and a read that fails reports nothing.
+func (p *Partition) Read(r *Reader, pos *Position, maxBytes int, minOneBatch bool, pool commitlog.BufferSource) ReadResult {
+	st, code := p.admit(pos.CurrentLeaderEpoch, r.NearestReplica && !r.isFollower())
+	if code != kerr.None {
+		return failedRead(code)
+	}
+	if r.isFollower() && !p.assigned(r.Replica) {
+		return failedRead(kerr.UnknownTopicOrPartition)
+	}
+	// The watermark before the end: the end only grows, so the watermark stays below it.
+	watermark := p.HighWatermark()
+	end := p.log.LogEndOffset()
+	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end}
+	if pos.Offset < res.LogStart || pos.Offset > end {
+		return outOfRange(res.LogStart)
+	}
+	bound := end
+	if r.isFollower() {
+		if pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
+			if d, code := p.diverging(pos); code != kerr.None {
+				return failedRead(code)
+			} else if d != nil {
+				res.Diverging = d
+				return res
+			}
+		}
+	} else {
+		bound = min(p.bound(r, watermark), end)
+	}
+	if pos.Offset < bound && (maxBytes > 0 || minOneBatch) {
+		fetched, err := p.log.Read(pos.Offset, maxBytes, bound, minOneBatch, pool)
+		if err != nil {
+			if code := p.checkStorage(err); code != kerr.OffsetOutOfRange {
+				p.env.logger.Warn("read failed", "partition", p.tp.String(), "offset", int64(pos.Offset), "error", err)
+				return failedRead(code)
+			}
+			return outOfRange(p.log.LogStartOffset())
+		}
+		res.Fetched = fetched
+	}
+	if r.isFollower() {
+		p.report(r, pos, st.epoch, end)
+	}
+	return res
+}
+
+func outOfRange(logStart cluster.Offset) ReadResult {
+	res := failedRead(kerr.OffsetOutOfRange)
+	res.LogStart = logStart
+	return res
+}
+
+// report enters a follower's successful read into the leader's account.
+func (p *Partition) report(r *Reader, pos *Position, epoch cluster.LeaderEpoch, leaderEnd cluster.Offset) {
+	moved, _ := p.noteFetch(r.Replica, epoch, fetchMark{
+		offset: pos.Offset, logStart: pos.LogStart, leaderEnd: leaderEnd, at: p.env.now(), brokerEpoch: r.BrokerEpoch,
+	})
+	if moved {
+		p.watchers.tell(WatermarkMoved)
+	}
+}
+
+// diverging compares a follower's last epoch with the leader's log (F§3.5, KIP-595). It returns the point up to which the follower can at most
+// agree if it has something that the leader has not.
+func (p *Partition) diverging(pos *Position) (*EpochEnd, kerr.Code) {
+	epoch, end, ok := p.log.EndOffsetForEpoch(pos.LastFetchedEpoch)
+	if !ok {
+		return nil, kerr.OffsetOutOfRange
+	}
+	if epoch < pos.LastFetchedEpoch || end < pos.Offset {
+		return &EpochEnd{epoch, end}, kerr.None
+	}
+	return nil, kerr.None
+}
+
+// EndOffsetForEpoch returns the largest leader epoch that is not above the one asked for and the offset at which it ended (KIP-101), both
+// undefined if there is none. Only a leader knows.
+func (p *Partition) EndOffsetForEpoch(current, asked cluster.LeaderEpoch) (EpochEnd, kerr.Code) {
+	undefined := EpochEnd{cluster.NoLeaderEpoch, cluster.UnknownOffset}
+	if _, code := p.admit(current, false); code != kerr.None {
+		return undefined, code
+	}
+	epoch, end, ok := p.log.EndOffsetForEpoch(asked)
+	if !ok {
+		return undefined, kerr.None
+	}
+	return EpochEnd{epoch, end}, kerr.None
+}
