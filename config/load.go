@@ -73,8 +73,12 @@ func NewServer(given Properties) (*Server, []Warning, error) {
 	var warnings []Warning
 	for _, name := range given.names() {
 		k := brokerKeys.byName[name]
-		if k == nil || k.Dynamic {
+		switch {
+		case k == nil:
 			warnings = append(warnings, unknown(brokerKeys, name, "broker setting"))
+			continue
+		case k.Dynamic:
+			warnings = append(warnings, Warning{Warn, name, fmt.Sprintf("the setting %s exists only as a dynamic one, in ZooKeeper; it is ignored", name)})
 			continue
 		}
 		v, err := k.parse(given[name])
