@@ -1,0 +1,103 @@
+package zk
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Pauses between attempts at one server. They double from the first to the second.
+const (
+	minHostPause = 50 * time.Millisecond
+	maxHostPause = time.Second
+)
+
+// hosts chooses which server to try next, and when. It replaces the library's provider, which resolves names once, and
+// waits a whole second after each round even when there is only one server.
+//
+// The server that has rested longest comes first; each attempt that does not lead to a session doubles its rest, with
+// jitter; none is ever given up.
+type hosts struct {
+	stopped func() bool // true once the session is over
+
+	mu      sync.Mutex
+	list    []*host
+	current *host
+	wait    time.Time // when current may be dialled
+}
+
+// host is one server.
+type host struct {
+	addr     string
+	failures int
+	rested   time.Time // when it may be tried again
+}
+
+// newHosts returns the servers in random order, so that the processes of a cluster spread over an ensemble.
+func newHosts(addrs []string, stopped func() bool) *hosts {
+	h := &hosts{stopped: stopped}
+	for _, i := range rand.Perm(len(addrs)) {
+		h.list = append(h.list, &host{addr: addrs[i]})
+	}
+	return h
+}
+
+// Init implements the library's HostProvider. The list is known already.
+func (h *hosts) Init([]string) error { return nil }
+
+// Len returns the number of servers.
+func (h *hosts) Len() int { return len(h.list) }
+
+// Next chooses a server. It reports the end of a round, on which the library looks whether it should quit, only when it
+// should: once the session is over.
+func (h *hosts) Next() (addr string, retryStart bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	best := h.list[0]
+	for _, candidate := range h.list[1:] {
+		if candidate.rested.Before(best.rested) {
+			best = candidate
+		}
+	}
+	now := time.Now()
+	h.current, h.wait = best, best.rested
+	pause := min(minHostPause<<min(best.failures, 10), maxHostPause)
+	pause += rand.N(pause / 4)
+	best.failures++
+	if best.rested.Before(now) {
+		best.rested = now
+	}
+	best.rested = best.rested.Add(pause)
+	return best.addr, h.stopped()
+}
+
+// Connected notes that the current server has granted the session. If it drops the connection at once there is still a
+// short rest.
+func (h *hosts) Connected() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current != nil {
+		h.current.failures = 0
+		h.current.rested = time.Now().Add(minHostPause)
+	}
+}
+
+// pause waits until the server chosen last may be dialled.
+func (h *hosts) pause(ctx context.Context) error {
+	h.mu.Lock()
+	wait := h.wait
+	h.mu.Unlock()
+	d := time.Until(wait)
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

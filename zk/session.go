@@ -1,0 +1,368 @@
+package zk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gozk "github.com/go-zookeeper/zk"
+	"github.com/hashicorp/go-hclog"
+)
+
+// Session is one ZooKeeper session. It begins when a server grants it and ends once, for good: when a server says that it
+// has expired, when its lease ends, or when its client is closed. In between, connections come and go.
+//
+//	           granted             server says so, lease ended, Close
+//	connecting ───────▶ live ─────────────────────────────────────────▶ over
+//
+// Safe for concurrent use. Made by a [Client].
+type Session struct {
+	cfg    Config
+	chroot string
+	gen    uint64
+	log    hclog.Logger
+	conn   *gozk.Conn
+	opened chan struct{} // closed once conn is set
+	hosts  *hosts
+	lease  *lease
+	watch  registry
+	slots  chan struct{} // one token per operation in flight
+
+	ready chan struct{}   // closed when the session has been granted
+	life  context.Context // ends with the session
+	kill  context.CancelFunc
+	over  atomic.Bool // the dial gate: set, under mu, just before life ends
+	wg    sync.WaitGroup
+
+	mu       sync.Mutex
+	id       int64
+	password []byte
+	wire     *wireConn // the current connection
+	failed   int       // connections in a row that ended before the handshake did
+	err      error     // why the session is over
+	lastDial error     // why the last attempt to connect failed
+}
+
+// newSession starts to ask for a session. It returns at once.
+func newSession(cfg Config, addrs []string, chroot string, gen uint64) (*Session, error) {
+	s := &Session{
+		cfg: cfg, chroot: chroot, gen: gen, log: cfg.Logger.With("session", gen),
+		opened: make(chan struct{}), lease: newLease(), slots: make(chan struct{}, cfg.MaxInFlight),
+		ready: make(chan struct{}),
+	}
+	s.life, s.kill = context.WithCancel(context.Background())
+	s.hosts = newHosts(addrs, s.over.Load)
+	s.watch.init()
+	conn, events, err := gozk.Connect(addrs, cfg.SessionTimeout,
+		gozk.WithDialer(s.dial), gozk.WithHostProvider(s.hosts), gozk.WithEventCallback(s.onEvent),
+		gozk.WithLogger(libraryLog{s.log}), gozk.WithLogInfo(false), gozk.WithMaxBufferSize(maxFrame))
+	if err != nil {
+		s.kill()
+		return nil, fmt.Errorf("connect to zookeeper at %s: %w", cfg.Connect, err)
+	}
+	s.conn = conn
+	close(s.opened)
+	s.wg.Go(func() {
+		for range events { // the callback has seen them; the channel's end is the end of the library's main goroutine
+		}
+	})
+	s.wg.Go(s.keepLease)
+	return s, nil
+}
+
+// Gen counts the sessions of a client, from 1.
+func (s *Session) Gen() uint64 { return s.gen }
+
+// ID returns the session's id: the ephemeralOwner of the ephemeral nodes it creates.
+func (s *Session) ID() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// Password returns what, together with the id, gives power over the session. See [CloseSession].
+func (s *Session) Password() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.password)
+}
+
+// Timeout returns the session timeout that the server granted.
+func (s *Session) Timeout() time.Duration { return s.lease.granted() }
+
+// Done returns a channel that is closed when the session is over.
+func (s *Session) Done() <-chan struct{} { return s.life.Done() }
+
+// Err returns why the session is over: [ErrSessionExpired], [ErrLeaseEnded] or [ErrClosed]. It is nil before.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Live reports whether the session is not over by the clock's word. After the process has been stopped for longer than
+// the session timeout it is false at once, before any timer has run; so whoever acts on the strength of the session, as
+// controller or as a leader, asks right before acting.
+func (s *Session) Live() bool { return !s.over.Load() && s.lease.left() > 0 }
+
+// LeaseLeft returns how long the session lasts at least. Zero or less when it is over.
+func (s *Session) LeaseLeft() time.Duration {
+	if s.over.Load() {
+		return 0
+	}
+	return s.lease.left()
+}
+
+// Suspect reports whether nothing has been answered for two thirds of the session timeout. A broker in doubt takes no new
+// leaderships and is not ready.
+func (s *Session) Suspect() bool { return s.over.Load() || s.lease.inDoubt() }
+
+// SuspectSignal returns a channel that is closed while the session is in doubt. Ask again for a new one once it is no more.
+func (s *Session) SuspectSignal() <-chan struct{} { return s.lease.doubts() }
+
+// readTimeout is how long a silent server is waited for: longer than the pause between pings (a third of the session
+// timeout), and short enough to reach another server within the lease.
+func (s *Session) readTimeout() time.Duration {
+	if t := s.lease.granted(); t > 0 {
+		return t / 2
+	}
+	return s.cfg.SessionTimeout / 2
+}
+
+// handshakeTimeout bounds the handshake: briefly at first, since a server that hangs would otherwise cost the session
+// although others are well, and longer after each failure, since creating a session takes a busy ensemble its time.
+func (s *Session) handshakeTimeout() time.Duration {
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	base := min(max(s.cfg.SessionTimeout/6, 250*time.Millisecond), time.Second)
+	return max(min(base<<min(failed, 5), s.cfg.SessionTimeout/2), base)
+}
+
+// dial is the library's dialer. It is the gate: after the end of the session nothing is dialled any more.
+func (s *Session) dial(network, addr string, _ time.Duration) (net.Conn, error) {
+	conn, err := s.dialOne(s.life, network, addr)
+	if err != nil {
+		s.mu.Lock()
+		s.lastDial = err
+		s.mu.Unlock()
+	}
+	return conn, err
+}
+
+// dialOne rests, dials and wraps the connection.
+func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := s.hosts.pause(ctx); err != nil {
+		return nil, ErrClosed
+	}
+	limit := min(max(s.cfg.SessionTimeout/3, 250*time.Millisecond), 3*time.Second)
+	dialCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := s.cfg.Dial(dialCtx, network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	wire, err := newWireConn(conn, s, s.handshakeTimeout())
+	if err != nil {
+		_ = conn.Close() // the connection is of no use, its own fate neither
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over.Load() {
+		_ = conn.Close()
+		return nil, ErrClosed
+	}
+	s.wire = wire
+	s.failed++ // until its handshake is answered
+	return wire, nil
+}
+
+// handshaken implements wireOwner: the server's answer decides about the session's identity.
+func (s *Session) handshaken(r handshakeReply, sent time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = 0
+	switch {
+	case r.id == 0 && s.id == 0:
+		return errors.New("the server refuses to grant a session")
+	case r.id == 0:
+		return nil // the library reports the expiry
+	case s.id != 0 && s.id != r.id:
+		return fmt.Errorf("the server grants session 0x%x instead of 0x%x", r.id, s.id)
+	case s.over.Load():
+		return ErrClosed
+	}
+	s.id, s.password = r.id, r.password
+	s.lease.begin(time.Duration(r.timeoutMs)*time.Millisecond, sent)
+	return nil
+}
+
+// answered implements wireOwner.
+func (s *Session) answered(sent time.Time) { s.lease.extend(sent) }
+
+// watching implements wireOwner.
+func (s *Session) watching(path string, children bool) bool {
+	return s.watch.wanted(watchKey{path, children})
+}
+
+// onEvent is called by the library, synchronously and in order. It must not block.
+func (s *Session) onEvent(e gozk.Event) {
+	switch {
+	case e.State == gozk.StateExpired && e.Type == gozk.EventSession:
+		s.end(ErrSessionExpired)
+	case e.State == gozk.StateHasSession && e.Type == gozk.EventSession:
+		s.onConnected(e.Server)
+	case e.State == gozk.StateDisconnected && e.Type == gozk.EventSession:
+		s.log.Debug("disconnected", "server", e.Server)
+	case e.Type >= gozk.EventNodeCreated && e.Type <= gozk.EventNodeChildrenChanged:
+		s.watch.fire(EventType(e.Type), e.Path, s.strip)
+	}
+}
+
+// onConnected is called when a server has granted the session, or has taken it up again.
+func (s *Session) onConnected(server string) {
+	select {
+	case <-s.ready:
+		s.log.Info("reconnected", "server", server)
+		s.watch.resync()
+	default:
+		s.log.Info("session established", "server", server, "id", fmt.Sprintf("0x%x", s.ID()), "timeout", s.Timeout())
+		close(s.ready)
+	}
+}
+
+// keepLease ends the session when its lease ends.
+func (s *Session) keepLease() {
+	select {
+	case <-s.ready:
+	case <-s.life.Done():
+		return
+	}
+	for {
+		left, next := s.lease.check(time.Now())
+		if left <= 0 {
+			s.end(ErrLeaseEnded)
+			return
+		}
+		t := time.NewTimer(next)
+		select {
+		case <-t.C:
+		case <-s.life.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// end closes the session's gate for good. Only the first call counts. It does not block.
+func (s *Session) end(err error) {
+	if !s.finish(err) {
+		return
+	}
+	s.log.Warn("session over", "reason", err)
+	s.wg.Go(func() {
+		<-s.opened
+		s.dropConn()
+		s.conn.Close() // up to three seconds, for a farewell that nobody hears
+	})
+}
+
+// finish marks the session as over and reports whether it was not before.
+func (s *Session) finish(err error) bool {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.err = err
+	s.over.Store(true)
+	s.mu.Unlock()
+	s.kill()
+	s.watch.wake()
+	return true
+}
+
+// dropConn closes the current connection.
+func (s *Session) dropConn() {
+	s.mu.Lock()
+	wire := s.wire
+	s.mu.Unlock()
+	if wire != nil {
+		_ = wire.Close() // closing twice, or a dead connection, is no news
+	}
+}
+
+// close ends the session on the server as well, which removes its ephemeral nodes, and waits for all goroutines. When ctx
+// ends first, the connection is dropped and the server finds out after the session timeout.
+func (s *Session) close(ctx context.Context) error {
+	farewell := make(chan struct{})
+	s.wg.Go(func() {
+		defer close(farewell)
+		<-s.opened
+		s.conn.Close()
+	})
+	var err error
+	select {
+	case <-farewell:
+	case <-ctx.Done():
+		err = fmt.Errorf("close the zookeeper session: %w", ctx.Err())
+	}
+	if s.finish(ErrClosed) {
+		s.log.Debug("session closed")
+	}
+	s.dropConn()
+	s.wg.Wait()
+	return err
+}
+
+// abandon ends the session without a farewell and waits for all goroutines, a second or so.
+func (s *Session) abandon() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s.close(ctx)
+}
+
+// goWhileLive starts a goroutine that close waits for, unless the session is over.
+func (s *Session) goWhileLive(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over.Load() {
+		return false
+	}
+	s.wg.Go(f)
+	return true
+}
+
+// full puts the chroot before a path.
+func (s *Session) full(path string) string {
+	if path == "/" && s.chroot != "" {
+		return s.chroot
+	}
+	return s.chroot + path
+}
+
+// strip takes the chroot off a path. Paths outside of it cannot come from the server.
+func (s *Session) strip(path string) string {
+	if s.chroot == "" {
+		return path
+	}
+	rest, ok := strings.CutPrefix(path, s.chroot)
+	if ok && rest == "" {
+		return "/"
+	}
+	return rest
+}
+
+// lastDialError returns why the last attempt to connect failed, for the error of Open.
+func (s *Session) lastDialError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastDial
+}
