@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -159,9 +158,8 @@ func (m *Manager) TopicConfigChanged(topic string) {
 
 // DirFailed takes every partition offline whose log is in that log directory, an element of log.dirs.
 func (m *Manager) DirFailed(dir string) {
-	dir = filepath.Clean(dir) + string(filepath.Separator)
 	for _, p := range m.all() {
-		if p.log != nil && strings.HasPrefix(filepath.Clean(p.log.Dir())+string(filepath.Separator), dir) {
+		if p.log != nil && filepath.Clean(p.log.LogDir()) == filepath.Clean(dir) {
 			p.fail()
 		}
 	}

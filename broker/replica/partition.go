@@ -129,13 +129,16 @@ func (p *Partition) Unwatch(s *Signal) { p.watchers.remove(s) }
 // batches of transactions are refused.
 func (p *Partition) stable(watermark cluster.Offset) cluster.Offset { return watermark }
 
-// checkStorage takes the partition offline if err says that its disk has failed, and returns the code for the client.
+// checkStorage takes the partition offline if err is a storage error after which the log is fenced, and returns the code for the
+// client. A full disk fences nothing: it may have room again.
 func (p *Partition) checkStorage(err error) kerr.Code {
-	if errors.Is(err, kerr.KafkaStorageError) {
-		p.fail()
-		return kerr.KafkaStorageError
+	if !errors.Is(err, kerr.KafkaStorageError) {
+		return kerr.CodeOf(err)
 	}
-	return kerr.CodeOf(err)
+	if p.log.Err() != nil {
+		p.fail()
+	}
+	return kerr.KafkaStorageError
 }
 
 // fail takes the partition offline for good. It does not wait for appends: those fail by themselves.

@@ -105,12 +105,23 @@ func (p *Partition) bound(r *Reader, watermark cluster.Offset) cluster.Offset {
 	return watermark
 }
 
-// Read reads whole batches from a position on (F§3.7), at most maxBytes of them, but the first one in any case if minOneBatch is set. A
-// position between the reader's bound and the log end is not an error: there is nothing yet. Buffers come from pool.
+// ReadSize bounds what one read returns.
+type ReadSize struct {
+	// MaxBytes is the most that is returned.
+	MaxBytes int
+	// MinOneBatch returns the first batch even if it is larger than MaxBytes.
+	MinOneBatch bool
+	// Report makes a follower's read its report as well: it has everything below the position.
+	Report bool
+}
+
+// Read reads whole batches from a position on (F§3.7). A position between the reader's bound and the log end is not an error: there is
+// nothing yet. Buffers come from pool.
 //
-// A follower's read is also its report (F§3.4): it has everything below the position. A replica that is not assigned is refused with
-// UNKNOWN_TOPIC_OR_PARTITION, and a read that fails reports nothing.
-func (p *Partition) Read(r *Reader, pos *Position, maxBytes int, minOneBatch bool, pool commitlog.BufferSource) ReadResult {
+// A follower reports how far it has come by reading (F§3.4), once for each request that it sends: a request that is looked at again
+// because there is news reports nothing new. A replica that is not assigned is refused with UNKNOWN_TOPIC_OR_PARTITION, and a read that
+// fails reports nothing.
+func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog.BufferSource) ReadResult {
 	st, code := p.admit(pos.CurrentLeaderEpoch, r.NearestReplica && !r.isFollower())
 	if code != kerr.None {
 		return failedRead(code)
@@ -138,8 +149,8 @@ func (p *Partition) Read(r *Reader, pos *Position, maxBytes int, minOneBatch boo
 	} else {
 		bound = min(p.bound(r, watermark), end)
 	}
-	if pos.Offset < bound && (maxBytes > 0 || minOneBatch) {
-		fetched, err := p.log.Read(pos.Offset, maxBytes, bound, minOneBatch, pool)
+	if pos.Offset < bound && (size.MaxBytes > 0 || size.MinOneBatch) {
+		fetched, err := p.log.Read(pos.Offset, size.MaxBytes, bound, size.MinOneBatch, pool)
 		if err != nil {
 			if code := p.checkStorage(err); code != kerr.OffsetOutOfRange {
 				p.env.logger.Warn("read failed", "partition", p.tp.String(), "offset", int64(pos.Offset), "error", err)
@@ -149,7 +160,7 @@ func (p *Partition) Read(r *Reader, pos *Position, maxBytes int, minOneBatch boo
 		}
 		res.Fetched = fetched
 	}
-	if r.isFollower() {
+	if size.Report && r.isFollower() {
 		p.report(r, pos, st.epoch, end)
 	}
 	return res
