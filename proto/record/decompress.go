@@ -70,7 +70,7 @@ func (d *Decompressor) Records(dst []byte, b Batch) ([]byte, error) {
 		}
 		return append(dst, src...), nil
 	}
-	in, err := openInflater(codec, src, d.limits)
+	in, err := openInflater(codec, src, d.limits.maxDecompressed(), false)
 	if err != nil {
 		return dst, decompressError(codec, err)
 	}
@@ -98,8 +98,9 @@ func decompressError(codec Codec, err error) *CorruptError {
 // decoder is a codec at work on one run of compressed bytes.
 type decoder interface {
 	io.Reader
-	// open starts on src. The decoder is in any state before.
-	open(src []byte, limits Limits) error
+	// open starts on src. The decoder is in any state before. What would give more than limit bytes may fail early.
+	// Strict demands what every reader of the format understands, not only this one.
+	open(src []byte, limit int64, strict bool) error
 	// size is how many bytes will come out, if src says so and it is plausible; 0 otherwise.
 	size() int
 	// close drops all references to src.
@@ -134,8 +135,8 @@ var newDecoder = [len(codecs)]func() (decoder, error){
 	Zstd:   newZstdDecoder,
 }
 
-// openInflater takes an inflater from the pool and starts it on src. After use it must be released.
-func openInflater(codec Codec, src []byte, limits Limits) (*inflater, error) {
+// openInflater takes an inflater from the pool and starts it on src, see [decoder]. After use it must be released.
+func openInflater(codec Codec, src []byte, limit int64, strict bool) (*inflater, error) {
 	if !codec.Valid() || codec == None {
 		return nil, corrupt(kerr.UnsupportedCompressionType, "the compression codec %d does not exist", int8(codec))
 	}
@@ -147,7 +148,7 @@ func openInflater(codec Codec, src []byte, limits Limits) (*inflater, error) {
 		}
 		in = &inflater{decoder: d, codec: codec, buf: make([]byte, windowSize)}
 	}
-	if err := in.open(src, limits); err != nil {
+	if err := in.open(src, limit, strict); err != nil {
 		in.release()
 		return nil, err
 	}
@@ -163,7 +164,7 @@ func (in *inflater) release() {
 
 // runCompressed checks compressed records.
 func (c *checker) runCompressed(codec Codec, src []byte, limits Limits) *kerr.Error {
-	in, err := openInflater(codec, src, limits)
+	in, err := openInflater(codec, src, limits.maxDecompressed(), true)
 	if err != nil {
 		return c.unreadable(err)
 	}
@@ -234,7 +235,7 @@ type gzipDecoder struct {
 	r   gzip.Reader
 }
 
-func (d *gzipDecoder) open(src []byte, _ Limits) error {
+func (d *gzipDecoder) open(src []byte, _ int64, _ bool) error {
 	d.src.Reset(src)
 	return d.r.Reset(&d.src)
 }
@@ -251,7 +252,7 @@ type lz4Decoder struct {
 	r   *lz4.Reader
 }
 
-func (d *lz4Decoder) open(src []byte, _ Limits) error {
+func (d *lz4Decoder) open(src []byte, _ int64, _ bool) error {
 	if err := checkLZ4Frame(src); err != nil {
 		return err
 	}
@@ -292,10 +293,10 @@ func newZstdDecoder() (decoder, error) {
 	return &zstdDecoder{r: r}, nil
 }
 
-func (d *zstdDecoder) open(src []byte, limits Limits) error {
+func (d *zstdDecoder) open(src []byte, limit int64, _ bool) error {
 	d.fcs = 0
 	var h zstd.Header
-	if h.Decode(src) == nil && h.HasFCS && h.FrameContentSize <= uint64(limits.maxDecompressed()) && h.FrameContentSize <= uint64(len(src))*plausibleRatio {
+	if h.Decode(src) == nil && h.HasFCS && h.FrameContentSize <= uint64(limit) && h.FrameContentSize <= uint64(len(src))*plausibleRatio {
 		d.fcs = int(h.FrameContentSize)
 	}
 	d.src.Reset(src)

@@ -14,7 +14,7 @@ func (d *Decompressor) Recompress(dst []byte, b Batch, codec Codec, level int) (
 	d = d.orDefault()
 	raw := []byte(b[HeaderSize:])
 	if b.Codec() != None {
-		in, err := openInflater(b.Codec(), raw, d.limits)
+		in, err := openInflater(b.Codec(), raw, d.limits.maxDecompressed(), false)
 		if err != nil {
 			return nil, decompressError(b.Codec(), err)
 		}

@@ -42,14 +42,15 @@ func compressSnappy(dst, src []byte) []byte {
 type snappyDecoder struct {
 	src    []byte // blocks still to come
 	framed bool
+	strict bool
 	block  []byte // the current block, decompressed; its capacity is reused
 	pos    int
 	limit  int64
 	total  int // bytes that come out in all
 }
 
-func (d *snappyDecoder) open(src []byte, limits Limits) error {
-	d.src, d.block, d.pos, d.limit, d.total = src, d.block[:0], 0, limits.maxDecompressed(), 0
+func (d *snappyDecoder) open(src []byte, limit int64, strict bool) error {
+	d.src, d.block, d.pos, d.limit, d.total, d.strict = src, d.block[:0], 0, limit, 0, strict
 	d.framed = len(src) >= xerialMagicSize && string(src[:xerialMagicSize]) == xerialHeader[:xerialMagicSize]
 	if !d.framed {
 		return d.addSize(src)
@@ -126,7 +127,10 @@ func (d *snappyDecoder) Read(p []byte) (int, error) {
 		if direct {
 			dst = p[:len(p):len(p)]
 		}
-		if dst, err = decodeSnappy(dst, block); err != nil {
+		if d.strict && usesS2(block) {
+			return 0, corrupt(kerr.InvalidRecord, "snappy block uses the S2 extension")
+		}
+		if dst, err = s2.Decode(dst, block); err != nil {
 			return 0, err
 		}
 		if direct {
@@ -136,17 +140,9 @@ func (d *snappyDecoder) Read(p []byte) (int, error) {
 	}
 }
 
-// decodeSnappy decompresses one block. The library also understands S2, an extension of snappy of its own, which no other
-// reader does; a batch that has it would be unreadable to them, so it is refused.
-func decodeSnappy(dst, block []byte) ([]byte, error) {
-	if usesS2(block) {
-		return nil, corrupt(kerr.InvalidRecord, "snappy block uses the S2 extension")
-	}
-	return s2.Decode(dst, block)
-}
-
-// usesS2 looks through the elements of a block for a copy with the offset 0: "the same offset as before" in S2, nonsense in
-// snappy. It stops at anything malformed, which the decompressor then finds.
+// usesS2 looks through the elements of a block for a copy with the offset 0: nonsense in snappy, "the same offset as before"
+// in S2, an extension that the library for this format understands and no other reader does. A batch that has it would be
+// lost on them, so a leader does not take it. The search stops at anything malformed, which the decompressor then finds.
 func usesS2(block []byte) bool {
 	_, i := binary.Uvarint(block)
 	for i > 0 && i < len(block) {

@@ -180,8 +180,6 @@ func checkHeader(b Batch, v *Validation) error {
 		return refuse(kerr.InvalidRecord, "last offset delta is %d in a batch of %d records", b.LastOffsetDelta(), count)
 	case b.BaseOffset() < 0 || b.BaseOffset() > math.MaxInt64-int64(count):
 		return refuse(kerr.InvalidRecord, "base offset %d leaves no room for %d records", b.BaseOffset(), count)
-	case b.Codec() == None && int64(count) > int64(len(b)-HeaderSize)/minRecordSize:
-		return refuse(kerr.InvalidRecord, "%d records do not fit %d bytes", count, len(b)-HeaderSize)
 	case b.TimestampType() == LogAppendTime:
 		return refuse(kerr.InvalidTimestamp, "invalid timestamp type: producers must not set it to LogAppendTime")
 	}
@@ -205,9 +203,6 @@ func checkProducer(b Batch) error {
 	}
 	return nil
 }
-
-// minRecordSize is the smallest record: seven numbers of one byte each, the length among them.
-const minRecordSize = 7
 
 // checker goes over the records of one batch. Its methods neither keep nor change what they are shown.
 type checker struct {
