@@ -1,0 +1,120 @@
+package state
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// formatAssignments returns assignments as transcripts show them.
+func formatAssignments(of map[int32]Assignment) string {
+	var s []string
+	for _, index := range slices.Sorted(maps.Keys(of)) {
+		s = append(s, fmt.Sprintf("%d:%s", index, of[index]))
+	}
+	return strings.Join(s, " ")
+}
+
+// handle starts the topics that appeared and forgets those that vanished (F§2.7). A topic that this controller deletes is gone
+// from the model before its node vanishes; one that vanishes otherwise was removed by hand.
+func (e TopicChange) handle(m *Machine) {
+	names := make(map[string]bool, len(e.Names))
+	for _, name := range e.Names {
+		names[name] = true
+	}
+	var markers []string
+	for _, t := range m.sortedTopics() {
+		if !names[t.name] {
+			m.note(Warn, "a topic's node has vanished, the topic is forgotten", "topic", t.name)
+			m.removeTopic(t)
+			if t.queued {
+				markers = append(markers, t.name)
+			}
+		}
+	}
+	m.dropMarkers(markers)
+	var created []*partition
+	for _, added := range e.Added {
+		if m.HasTopic(added.Name) {
+			continue
+		}
+		created = append(created, m.learnTopic(added)...)
+		m.note(Info, "a topic was created", "topic", added.Name, "id", added.ID, "assignment", formatAssignments(added.Assignments))
+	}
+	if len(created) > 0 {
+		m.partitionsCreated(created)
+	}
+}
+
+// learnTopic puts a topic into the model, with its partitions as NonExistent, and schedules writing its id back if it had none.
+func (m *Machine) learnTopic(read Topic) []*partition {
+	t := m.addTopic(read.Name, read.ID)
+	for _, index := range slices.Sorted(maps.Keys(read.Assignments)) {
+		t.addPartition(index, read.Assignments[index])
+	}
+	if read.NewID {
+		m.rewriteTopic(t.name, read.ID, read.Assignments)
+	}
+	return t.partitions
+}
+
+// rewriteTopic schedules writing a topic's node.
+func (m *Machine) rewriteTopic(name string, id cluster.TopicID, assignments map[int32]Assignment) {
+	m.commit(func() []Op {
+		return []Op{{Kind: SetTopic, Partition: cluster.TopicPartition{Topic: name}, TopicID: id, Assignments: assignments}}
+	}, func(_ []Op, results []Result) {
+		if r := results[0]; r.Outcome != Done {
+			m.note(Error, "could not write the topic's node", "topic", name, "outcome", r)
+		}
+	})
+}
+
+// partitionsCreated brings new partitions up (onNewPartitionCreation).
+func (m *Machine) partitionsCreated(ps []*partition) {
+	var rs []replica
+	for _, p := range ps {
+		for _, id := range p.assignment.Replicas {
+			rs = append(rs, replica{p, id})
+		}
+	}
+	m.movePartitions(ps, NewPartition, 0, nil)
+	m.moveReplicas(rs, NewReplica)
+	m.movePartitions(ps, OnlinePartition, ElectOffline, nil)
+	m.moveReplicas(rs, OnlineReplica)
+}
+
+// handle starts partitions that were added. While the topic is being deleted the addition is undone instead. Partitions that are
+// missing from the node are not removed.
+func (e PartitionsModified) handle(m *Machine) {
+	t, ok := m.topics[e.Topic.Name]
+	if !ok {
+		return
+	}
+	var added []int32
+	for _, index := range slices.Sorted(maps.Keys(e.Topic.Assignments)) {
+		if i, ok := t.find(index); !ok || !t.queued && len(t.partitions[i].assignment.Replicas) == 0 {
+			added = append(added, index)
+		}
+	}
+	if len(added) == 0 {
+		return
+	}
+	if t.queued {
+		m.note(Warn, "the topic is being deleted, no partitions can be added", "topic", t.name)
+		old := make(map[int32]Assignment, len(t.partitions))
+		for _, p := range t.partitions {
+			old[p.tp.Partition] = p.assignment
+		}
+		m.rewriteTopic(t.name, t.id, old)
+		return
+	}
+	var created []*partition
+	for _, index := range added {
+		created = append(created, t.addPartition(index, e.Topic.Assignments[index]))
+	}
+	m.note(Info, "partitions were added", "topic", t.name, "count", len(created))
+	m.partitionsCreated(created)
+}

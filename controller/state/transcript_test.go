@@ -1,0 +1,190 @@
+package state
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the transcripts in testdata anew")
+
+// TestTranscripts plays the conversations in testdata: a command, a line of dashes, what the machine did. Lines that start with
+// # are prose. See env.run for the commands.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := replay(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Fatalf("the conversation is another one (-want +got), run with -rewrite if it should be:\n%s", d)
+			}
+		})
+	}
+}
+
+// replay returns the transcript with the outputs that the machine gives now.
+func replay(t *testing.T, script string) string {
+	e := newEnv()
+	var out strings.Builder
+	inOutput := false
+	for line := range strings.Lines(script) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case line == "":
+			if inOutput {
+				out.WriteString("\n")
+			}
+			inOutput = false
+		case inOutput || line == "----":
+			inOutput = true
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n")
+		default:
+			before := make(map[cluster.TopicPartition]LeaderAndISR)
+			for tp, s := range e.states {
+				before[tp] = s
+			}
+			e.log.Reset()
+			e.run(strings.Fields(line))
+			fmt.Fprintf(&out, "%s\n----\n%s", line, e.log.String())
+			for _, v := range e.violations(before) {
+				t.Errorf("after %q: %s", line, v)
+			}
+			inOutput = true
+		}
+	}
+	if inOutput {
+		out.WriteString("\n")
+	}
+	return out.String()
+}
+
+// run does one command.
+func (e *env) run(args []string) {
+	switch cmd, args := args[0], args[1:]; cmd {
+	case "options": // unclean=true delete=false
+		e.opts.UncleanElection = slices.Contains(args, "unclean=true")
+		e.opts.DeleteTopics = !slices.Contains(args, "delete=false")
+	case "topic": // a topic that exists before the failover: name 0:1,2 1:2,1
+		e.addTopic(args[0], parseReplicas(args[1:]))
+	case "register": // brokers before the failover: 1,2,3
+		e.register(parseIDs(args[0])...)
+	case "state": // a state that exists before the failover: name-0 leader isr epoch
+		tp, _ := cluster.ParseTopicPartition(args[0])
+		s := LeaderAndISR{Leader: parseIDs(args[1])[0], ISR: parseIDs(args[2]), LeaderEpoch: cluster.LeaderEpoch(parseIDs(args[3])[0])}
+		s.PartitionEpoch = cluster.PartitionEpoch(s.LeaderEpoch)
+		e.states[tp] = s
+	case "marker": // a deletion marker before the failover
+		e.deletions[args[0]] = true
+	case "config": // topic key value
+		e.configs[args[0]] = map[string]string{args[1]: args[2]}
+	case "failover":
+		e.failover()
+	case "brokers": // brokers that start, bounce or stop in one look: +4 ~2 -3
+		for _, a := range args {
+			id := parseIDs(a[1:])[0]
+			if a[0] == '-' {
+				delete(e.brokers, id)
+			} else {
+				e.register(id)
+			}
+		}
+		e.brokerChange()
+	case "move": // a broker's new address
+		b := e.brokers[parseIDs(args[0])[0]]
+		b.Endpoints = []cluster.Endpoint{{Listener: "PLAINTEXT", Host: args[1], Port: 9092}}
+		e.brokers[b.ID] = b
+		e.handle(BrokerModified{Broker: b})
+	case "create":
+		e.addTopic(args[0], parseReplicas(args[1:]))
+		e.topicChange()
+	case "add-partitions":
+		t := e.topics[args[0]]
+		all := map[int32]Assignment{}
+		for index, a := range t.Assignments {
+			all[index] = a
+		}
+		for index, ids := range parseReplicas(args[1:]) {
+			all[index] = Assignment{Replicas: ids}
+		}
+		t.Assignments = all
+		e.topics[args[0]] = t
+		e.handle(PartitionsModified{Topic: t})
+	case "vanish": // a topic node removed by hand
+		e.apply(Op{Kind: DeleteTopic, Partition: cluster.TopicPartition{Topic: args[0]}})
+		e.topicChange()
+	case "delete":
+		e.deletions[args[0]] = true
+		e.topicDeletion()
+	case "respond": // answer everything that was sent; replicas named as broker/topic-0 with KAFKA_STORAGE_ERROR
+		for e.respond(func(id cluster.BrokerID, tp cluster.TopicPartition) kerr.Code {
+			if slices.Contains(args, fmt.Sprintf("%d/%s", id, tp)) {
+				return kerr.KafkaStorageError
+			}
+			return kerr.None
+		}) {
+		}
+	case "logdir":
+		e.handle(LogDirFailure{Brokers: parseIDs(args[0])})
+	case "isr": // the state changes behind the machine's back: name-0 1,2
+		tp, _ := cluster.ParseTopicPartition(args[0])
+		s := e.states[tp]
+		s.ISR = parseIDs(args[1])
+		s.PartitionEpoch++
+		e.states[tp] = s
+	case "fault": // lose, drop, fail: what happens to the next n writes
+		n := int(parseIDs(args[1])[0])
+		e.fault = func(op Op) string {
+			if n == 0 || op.Kind == ReadState || op.Kind == ReadTopicConfig {
+				return ""
+			}
+			n--
+			return args[0]
+		}
+	case "unclean":
+		ev := UncleanElectionEnabled{}
+		if len(args) > 0 {
+			ev.Topic = args[0]
+		}
+		e.handle(ev)
+	case "show":
+		for _, p := range e.m.Partitions() {
+			e.logf("%s %s %s pe=%d", p.Partition, p.State, p.Leadership, p.Leadership.PartitionEpoch)
+			for _, id := range p.Assignment.Replicas {
+				e.logf("  %d %s", id, replicaStateOf(p, id))
+			}
+		}
+		e.logf("%+v", e.m.Counts())
+	default:
+		panic("unknown command " + cmd)
+	}
+}
+
+func replicaStateOf(p PartitionInfo, id cluster.BrokerID) ReplicaState {
+	if s, ok := p.Replicas[id]; ok {
+		return s
+	}
+	return NonExistentReplica
+}
