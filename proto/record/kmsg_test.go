@@ -163,7 +163,7 @@ func samples() []record.Record {
 		{Timestamp: 1_700_000_000_500, Value: []byte("no key")},
 		{Timestamp: 1_699_999_999_000, Key: []byte("tombstone")},
 		{Timestamp: 1_700_000_000_001, Key: []byte{}, Value: []byte{}},
-		{Timestamp: 1_700_000_000_002, Value: bytes.Repeat([]byte("long "), 20_000)},
+		{Timestamp: 1_700_000_000_002, Value: bytes.Repeat([]byte("long "), 14_000)},
 		{Timestamp: 1_700_000_000_003, Key: []byte("h"), Value: []byte("headers"), Headers: []record.Header{
 			{Key: "a", Value: []byte("1")}, {Key: "", Value: []byte{}}, {Key: "null"}, {Key: "größe", Value: bytes.Repeat([]byte{7}, 300)},
 		}},

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -387,5 +388,9 @@ func (c *checker) malformed(part string, why int) *kerr.Error {
 // unreadable is the error for compressed records that cannot be decompressed. It is INVALID_RECORD and not
 // CORRUPT_MESSAGE: the checksum was right, so the producer would send the same again.
 func (c *checker) unreadable(err error) *kerr.Error {
-	return refuse(kerr.InvalidRecord, "record %d of %d cannot be decompressed: %v", c.next, c.count, err)
+	reason := err.Error()
+	if e, ok := errors.AsType[*CorruptError](err); ok {
+		reason = e.Reason
+	}
+	return refuse(kerr.InvalidRecord, "record %d of %d cannot be decompressed: %s", c.next, c.count, reason)
 }
