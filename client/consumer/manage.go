@@ -1,0 +1,200 @@
+package consumer
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ottla/ottla/client"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// manage is the manager, the consumer's own goroutine from New to Close: whenever something has changed it compares every partition with what
+// should be and mends the difference.
+func (c *Consumer) manage() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		changed := c.cl.MetadataChanged()
+		next := c.reconcile(time.Now())
+		var alarm <-chan time.Time
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+			alarm = timer.C
+		}
+		select {
+		case <-c.kick:
+		case <-changed:
+		case <-alarm:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// reconcile puts every partition where it belongs and returns when to look again, or zero if only news can change anything.
+func (c *Consumer) reconcile(now time.Time) (next time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return time.Time{}
+	}
+	parts := make([]*part, 0, len(c.parts))
+	for _, p := range c.parts {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, compareParts)
+	lookups := map[bool][]*part{}
+	for _, p := range parts {
+		if now.Before(p.notBefore) {
+			if next.IsZero() || p.notBefore.Before(next) {
+				next = p.notBefore
+			}
+			continue
+		}
+		switch {
+		case p.stage == seeking && !p.resolving:
+			p.resolving = true
+			lookups[p.byTime] = append(lookups[p.byTime], p)
+		case p.wanted(now):
+			c.placeLocked(p, now)
+		}
+	}
+	for byTime, ps := range lookups {
+		c.lookUpLocked(ps, byTime)
+	}
+	return next
+}
+
+// placeLocked puts a partition that should be fetched into the session of the right broker.
+func (c *Consumer) placeLocked(p *part, now time.Time) {
+	meta, ok := c.cl.CachedTopic(p.tp.Topic)
+	switch {
+	case !ok:
+		return // it is on its way
+	case meta.Err != kerr.None && !meta.Err.Retriable():
+		c.failLocked(p, meta.Err)
+		return
+	case meta.Err != kerr.None || int(p.tp.Partition) >= len(meta.Partitions):
+		c.retryLocked(p, now)
+		return
+	}
+	m := meta.Partitions[p.tp.Partition]
+	target := m.Leader
+	if p.replica >= 0 && now.Before(p.replicaT) {
+		target = p.replica
+	}
+	switch {
+	case target < 0:
+		c.detachLocked(p)
+		c.retryLocked(p, now)
+	case p.on != nil && p.on.broker == target && p.epoch == m.LeaderEpoch:
+	default:
+		c.detachLocked(p)
+		p.epoch = m.LeaderEpoch
+		c.attachLocked(p, target)
+	}
+}
+
+// retryLocked looks for better metadata and comes back to the partition after a back-off.
+func (c *Consumer) retryLocked(p *part, now time.Time) {
+	p.attempts++
+	p.notBefore = now.Add(c.cfg.backoff.Wait(p.attempts))
+	c.cl.RequestRefresh()
+	c.poke()
+}
+
+// attachLocked puts a partition into the session of a broker.
+func (c *Consumer) attachLocked(p *part, id cluster.BrokerID) {
+	f := c.fetchers[id]
+	if f == nil {
+		f = newFetcher(c, id)
+		c.fetchers[id] = f
+		c.wait.Go(f.run)
+	}
+	p.on = f
+	f.session[p.tp] = p
+	f.dirty[p.tp] = p
+	delete(f.forgotten, p.tp)
+	f.notify()
+}
+
+// detachLocked takes a partition out of the session that it is in.
+func (c *Consumer) detachLocked(p *part) {
+	f := p.on
+	if f == nil {
+		return
+	}
+	p.on = nil
+	delete(f.session, p.tp)
+	delete(f.dirty, p.tp)
+	f.forgotten[p.tp] = struct{}{}
+	f.notify()
+}
+
+// lookUpLocked finds the positions of partitions by timestamp in a goroutine of its own.
+func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
+	at := make(map[cluster.TopicPartition]int64, len(ps))
+	generations := make(map[*part]uint64, len(ps))
+	for _, p := range ps {
+		at[p.tp] = p.at
+		generations[p] = p.generation.Load()
+	}
+	c.wait.Go(func() {
+		found, err := c.cl.ListOffsets(c.ctx, c.cfg.isolation, at)
+		if err == nil && byTime {
+			err = c.fallBack(found)
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, p := range ps {
+			if p.generation.Load() != generations[p] {
+				continue // sought elsewhere meanwhile
+			}
+			r := found[p.tp]
+			if err != nil {
+				r.Err = err
+			}
+			c.foundLocked(p, r)
+		}
+		c.changedLocked()
+		c.poke()
+	})
+}
+
+// fallBack replaces the results of lookups by time that found nothing by the end of the partition.
+func (c *Consumer) fallBack(found map[cluster.TopicPartition]client.OffsetResult) error {
+	ends := map[cluster.TopicPartition]int64{}
+	for tp, r := range found {
+		if r.Err == nil && r.Offset < 0 {
+			ends[tp] = client.Latest
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	more, err := c.cl.ListOffsets(c.ctx, c.cfg.isolation, ends)
+	for tp, r := range more {
+		found[tp] = r
+	}
+	return err
+}
+
+// foundLocked takes the result of a lookup.
+func (c *Consumer) foundLocked(p *part, r client.OffsetResult) {
+	switch {
+	case r.Err == nil && r.Offset >= 0:
+		p.startAt(r.Offset)
+	case r.Err == nil:
+		c.failLocked(p, kerr.UnknownServerError.With("the broker knows no offset for the partition"))
+	case client.Retriable(r.Err):
+		c.cfg.logger.Warn("cannot look up where to start, trying again", "topic-partition", p.tp, "error", r.Err)
+		p.resolving = false
+		c.retryLocked(p, time.Now())
+	default:
+		c.failLocked(p, r.Err)
+	}
+}
