@@ -1,0 +1,116 @@
+// Command ottla-bench measures Ottla next to two peers, in one run on one machine, client and server as separate processes:
+//
+//	bare    the same batches over a grpc-go stream with the same settings and nobody behind it: what the transport can do
+//	franz   the franz-go client against its kfake broker with data on disk: the fastest pure-Go pair (a fake: no replication, no recovery)
+//	ottla   our producer and consumer against our broker, acks=1
+//
+// Every figure is the median of several rounds in which the three alternate. Before each timed part the program makes the guest's
+// memory warm, because on a virtual machine cold pages cap any log at a fraction of its speed. It prints records/s, MB/s, CPU
+// seconds per GB on both sides, the broker's peak memory, and the ratios ottla/bare and ottla/franz.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"syscall"
+)
+
+// job is what one client process does; it travels as JSON on the command line.
+type job struct {
+	System     string
+	Addr       string
+	Topic      string
+	Partitions int
+	Records    int
+	Size       int
+	BatchBytes int
+}
+
+// outcome is what a client process reports on its standard output.
+type outcome struct {
+	Records int64
+	Bytes   int64   // of values
+	Seconds float64 // first record to last answer
+	CPU     float64 // user and system seconds of the client in that time
+}
+
+// system is one of the three.
+type system interface {
+	// serve runs the server until ctx ends; it prints its address as its first line.
+	serve(ctx context.Context, dir string, partitions int) error
+	// produce and consume run in the client process.
+	produce(ctx context.Context, j job) (outcome, error)
+	consume(ctx context.Context, j job) (outcome, error)
+}
+
+var systems = map[string]system{"bare": bare{}, "franz": franz{}, "ottla": ours{}}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if len(os.Args) > 2 && (os.Args[1] == "-serve" || os.Args[1] == "-client") {
+		err = role(ctx, os.Args[1:])
+	} else {
+		p := plan{}
+		flag.IntVar(&p.rounds, "rounds", 3, "rounds; the median is reported")
+		flag.Float64Var(&p.scale, "scale", 1, "multiplies the number of records (5,000,000 of 100 B, 1,000,000 of 1 KiB)")
+		flag.StringVar(&p.only, "only", "", "comma-separated systems to run: bare,franz,ottla (default all)")
+		flag.StringVar(&p.dir, "dir", "", "where data goes (default: a temporary directory, removed at the end)")
+		flag.StringVar(&p.binary, "ottla", "bin/ottla", "the binary to measure")
+		flag.StringVar(&p.sizes, "sizes", "100,1024", "value sizes in bytes")
+		flag.StringVar(&p.partitions, "partitions", "1,6", "partition counts")
+		flag.IntVar(&p.batch, "batch", 1<<20, "batch.size of the clients in bytes")
+		flag.IntVar(&p.warmMiB, "warm", 1280, "MiB of page cache to make warm before each timed part; 0 for none")
+		flag.StringVar(&p.profile, "profile", "", "directory for CPU profiles of our client")
+		flag.Parse()
+		err = p.run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ottla-bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// role is what this program does as a server or client process of a run.
+func role(ctx context.Context, args []string) error {
+	if args[0] == "-serve" {
+		var partitions int
+		if _, err := fmt.Sscan(args[3], &partitions); err != nil {
+			return err
+		}
+		return systems[args[1]].serve(ctx, args[2], partitions)
+	}
+	var j job
+	if err := json.Unmarshal([]byte(args[2]), &j); err != nil {
+		return err
+	}
+	if path := os.Getenv("OTTLA_BENCH_PROFILE"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	do := systems[j.System].produce
+	if args[1] == "consume" {
+		do = systems[j.System].consume
+	}
+	o, err := do(ctx, j)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(o)
+}
