@@ -1,0 +1,103 @@
+package commitlog
+
+import (
+	"math"
+	"strings"
+
+	"github.com/ottla/ottla/proto/record"
+)
+
+// Config holds the effective settings of one topic, that is the topic's own over the broker's defaults (F§6.2). Start from
+// [DefaultConfig]. It is a value; a Log keeps its own copy.
+type Config struct {
+	// SegmentBytes is segment.bytes: the size in bytes that a segment does not exceed, 14 to 2147483647.
+	SegmentBytes int
+	// SegmentMs is segment.ms: the time in milliseconds, by record timestamps, after which a segment is closed. From 1.
+	SegmentMs int64
+	// SegmentJitterMs is segment.jitter.ms: up to this many milliseconds are taken off SegmentMs, chosen at random for each
+	// segment, so that segments do not all roll at once.
+	SegmentJitterMs int64
+	// SegmentIndexBytes is segment.index.bytes: the size in bytes that index files are preallocated to.
+	SegmentIndexBytes int
+	// IndexIntervalBytes is index.interval.bytes: more than this many bytes lie between two index entries.
+	IndexIntervalBytes int
+	// FlushMessages is flush.messages: the number of records after which an append waits for an fsync. 1 makes every
+	// acknowledged append durable; math.MaxInt64 leaves it to replication.
+	FlushMessages int64
+	// FlushMs is flush.ms: the time in milliseconds after which the background loop flushes. math.MaxInt64 means never.
+	FlushMs int64
+	// MaxMessageBytes is max.message.bytes: the largest batch in bytes that a leader takes.
+	MaxMessageBytes int
+	// RetentionMs is retention.ms; -1 means without limit. It is kept for the retention of this log.
+	RetentionMs int64
+	// RetentionBytes is retention.bytes; -1 means without limit. It is kept for the retention of this log.
+	RetentionBytes int64
+	// CleanupPolicy is cleanup.policy: delete, compact, or both with a comma.
+	CleanupPolicy string
+	// TimestampType is message.timestamp.type.
+	TimestampType record.TimestampType
+	// TimestampBeforeMaxMs is message.timestamp.before.max.ms; math.MaxInt64 means without limit.
+	TimestampBeforeMaxMs int64
+	// TimestampAfterMaxMs is message.timestamp.after.max.ms; math.MaxInt64 means without limit.
+	TimestampAfterMaxMs int64
+	// CompressionType is compression.type: producer, uncompressed, gzip, snappy, lz4 or zstd.
+	CompressionType string
+	// Preallocate is preallocate: new segment files get their full size at once.
+	Preallocate bool
+	// FileDeleteDelayMs is file.delete.delay.ms: how long removed files stay on disk under another name.
+	FileDeleteDelayMs int64
+}
+
+// DefaultConfig returns Kafka's defaults.
+func DefaultConfig() Config {
+	return Config{
+		SegmentBytes:         1 << 30,
+		SegmentMs:            7 * 24 * 3600 * 1000,
+		SegmentIndexBytes:    10 << 20,
+		IndexIntervalBytes:   4096,
+		FlushMessages:        math.MaxInt64,
+		FlushMs:              math.MaxInt64,
+		MaxMessageBytes:      1048588,
+		RetentionMs:          7 * 24 * 3600 * 1000,
+		RetentionBytes:       -1,
+		CleanupPolicy:        "delete",
+		TimestampType:        record.CreateTime,
+		TimestampBeforeMaxMs: math.MaxInt64,
+		TimestampAfterMaxMs:  math.MaxInt64,
+		CompressionType:      compressionProducer,
+		FileDeleteDelayMs:    60_000,
+	}
+}
+
+// Values of compression.type that are not the name of a codec.
+const (
+	compressionProducer     = "producer"
+	compressionUncompressed = "uncompressed"
+)
+
+// Compacts reports whether cleanup.policy contains compact.
+func (c *Config) Compacts() bool { return hasPolicy(c.CleanupPolicy, "compact") }
+
+func hasPolicy(list, name string) bool {
+	for p := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(p) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// codec returns the codec that batches must have on disk; any is true when the producer's is kept.
+func (c *Config) codec() (codec record.Codec, any bool, err error) {
+	switch c.CompressionType {
+	case compressionProducer, "":
+		return record.None, true, nil
+	case compressionUncompressed:
+		return record.None, false, nil
+	}
+	codec, err = record.ParseCodec(c.CompressionType)
+	return codec, false, err
+}
+
+// segmentBytes is SegmentBytes within what a position in an index can express.
+func (c *Config) segmentBytes() int64 { return min(max(int64(c.SegmentBytes), 14), math.MaxInt32) }

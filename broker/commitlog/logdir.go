@@ -1,0 +1,287 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// logDir is one of log.dirs: its lock, its checkpoints, and the logs in it. It is online until an error of its disk.
+type logDir struct {
+	path string
+	fs   vfs.FS
+	log  hclog.Logger
+	lock io.Closer // nil when the directory is offline from the start
+
+	// onFail is called once, when the directory goes offline. It must not block.
+	onFail func(d *logDir, err error)
+	failed atomic.Pointer[StorageError]
+
+	mu      sync.Mutex // guards what follows; never held over IO
+	logs    map[cluster.TopicPartition]*Log
+	pending map[*Log]bool           // logs that asked for a flush
+	doomed  map[string]time.Time    // directories to remove, and when
+	marks   map[string]offsetsByLog // what the checkpoints say on disk, by file; the inner maps are never changed
+	busy    int                     // creations under way, for placement
+	wake    chan struct{}           // capacity 1: there is something to flush
+
+	ckptMu sync.Mutex // held while checkpoints of the directory are collected and written, over IO
+}
+
+// offsetsByLog is the content of a checkpoint.
+type offsetsByLog = map[cluster.TopicPartition]cluster.Offset
+
+func newLogDir(path string, fsys vfs.FS, logger hclog.Logger, onFail func(*logDir, error)) *logDir {
+	return &logDir{
+		path: path, fs: fsys, log: logger, onFail: onFail,
+		logs: map[cluster.TopicPartition]*Log{}, pending: map[*Log]bool{}, doomed: map[string]time.Time{},
+		marks: map[string]offsetsByLog{}, wake: make(chan struct{}, 1),
+	}
+}
+
+// online returns nil while the directory is in use, and afterwards the error that took it offline.
+func (d *logDir) online() error {
+	if e := d.failed.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// fail takes the directory offline: all its logs are fenced, nothing is written to it any more. It returns the first error.
+func (d *logDir) fail(op string, err error) error {
+	if scarce(err) {
+		return &StorageError{Dir: d.path, Op: op, Err: err}
+	}
+	return d.failHard(op, err)
+}
+
+// failHard is fail for errors in the middle of a change, whatever their cause.
+func (d *logDir) failHard(op string, err error) error {
+	e := &StorageError{Dir: d.path, Op: op, Err: err}
+	if !d.failed.CompareAndSwap(nil, e) {
+		return d.failed.Load()
+	}
+	d.log.Error("log directory is offline", "dir", d.path, "op", op, "error", err)
+	for _, l := range d.list() {
+		l.fence(e)
+	}
+	d.onFail(d, e)
+	return e
+}
+
+// hooks connect a log to the directory.
+func (d *logDir) hooks() logHooks {
+	return logHooks{
+		failed:     func(err *StorageError) { _ = d.failHard(err.Op, err.Err) },
+		rolled:     d.requestFlush,
+		checkpoint: func(*Log) error { return d.writeRecoveryPoints() },
+	}
+}
+
+// list returns the logs in the directory, in no order.
+func (d *logDir) list() []*Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.logs))
+}
+
+// requestFlush asks the background loop to flush a log. It does not wait.
+func (d *logDir) requestFlush(l *Log) {
+	d.mu.Lock()
+	d.pending[l] = true
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takePending returns the logs that asked for a flush.
+func (d *logDir) takePending() []*Log {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := slices.Collect(maps.Keys(d.pending))
+	clear(d.pending)
+	return list
+}
+
+// writeRecoveryPoints writes recovery-point-offset-checkpoint. Points are collected and written under one lock, so that an
+// older collection never overwrites a newer one.
+func (d *logDir) writeRecoveryPoints() error {
+	return d.writeCheckpoint(recoveryPointFile, func(l *Log) (cluster.Offset, bool) { return l.RecoveryPoint(), true })
+}
+
+// writeLogStarts writes log-start-offset-checkpoint, for the logs that begin within their first segment.
+func (d *logDir) writeLogStarts() error {
+	return d.writeCheckpoint(logStartFile, func(l *Log) (cluster.Offset, bool) {
+		start := l.LogStartOffset()
+		return start, start > (*l.segments.Load())[0].base
+	})
+}
+
+func (d *logDir) writeCheckpoint(name string, of func(*Log) (cluster.Offset, bool)) error {
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.online(); err != nil {
+		return err
+	}
+	offsets := offsetsByLog{}
+	for _, l := range d.list() {
+		if o, ok := of(l); ok {
+			offsets[l.tp] = o
+		}
+	}
+	return d.replaceCheckpoint(name, offsets)
+}
+
+// replaceCheckpoint writes a checkpoint and remembers what it says. The caller holds ckptMu.
+func (d *logDir) replaceCheckpoint(name string, offsets offsetsByLog) error {
+	if err := writeOffsets(d.fs, d.path, name, offsets); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marks[name] = offsets
+	return nil
+}
+
+// mark returns what a checkpoint on disk says of a partition.
+func (d *logDir) mark(name string, tp cluster.TopicPartition) (cluster.Offset, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o, ok := d.marks[name][tp]
+	return o, ok
+}
+
+// purge removes from all checkpoints what they say of a partition, before a new log of that name is created: it must not
+// inherit the offsets of one that was deleted.
+func (d *logDir) purge(tp cluster.TopicPartition) error {
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	for _, name := range [...]string{recoveryPointFile, logStartFile, highWatermarkFile, cleanerOffsetFile} {
+		if _, ok := d.mark(name, tp); !ok {
+			continue
+		}
+		d.mu.Lock()
+		offsets := maps.Clone(d.marks[name])
+		d.mu.Unlock()
+		delete(offsets, tp)
+		if err := d.replaceCheckpoint(name, offsets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeHighWatermarks replaces replication-offset-checkpoint.
+func (d *logDir) writeHighWatermarks(offsets offsetsByLog) error {
+	d.ckptMu.Lock()
+	defer d.ckptMu.Unlock()
+	if err := d.replaceCheckpoint(highWatermarkFile, offsets); err != nil {
+		return d.fail("write high watermarks", err)
+	}
+	return nil
+}
+
+// checkpoint writes both checkpoints.
+func (d *logDir) checkpoint() error {
+	if err := d.writeRecoveryPoints(); err != nil {
+		return d.fail("write recovery points", err)
+	}
+	if err := d.writeLogStarts(); err != nil {
+		return d.fail("write log start offsets", err)
+	}
+	return nil
+}
+
+// flush flushes logs until the directory fails.
+func (d *logDir) flush(logs []*Log) {
+	for _, l := range logs {
+		if err := l.Flush(); err != nil && d.online() == nil && l.Err() == nil {
+			d.log.Warn("flush put off", "partition", l.tp.String(), "error", err)
+		}
+	}
+}
+
+// flushDue flushes the logs whose flush.ms has passed.
+func (d *logDir) flushDue(now time.Time) {
+	var due []*Log
+	for _, l := range d.list() {
+		if l.flushDue(now) {
+			due = append(due, l)
+		}
+	}
+	d.flush(due)
+}
+
+// doom marks a directory for removal.
+func (d *logDir) doom(name string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doomed[name] = at
+}
+
+// removeDoomed removes the directories whose time has come.
+func (d *logDir) removeDoomed(now time.Time) {
+	d.mu.Lock()
+	var due []string
+	for name, at := range d.doomed {
+		if !at.After(now) {
+			due = append(due, name)
+		}
+	}
+	d.mu.Unlock()
+	slices.Sort(due)
+	for _, name := range due {
+		if d.online() != nil {
+			return
+		}
+		err := d.fs.RemoveAll(filepath.Join(d.path, name))
+		if err == nil {
+			err = d.fs.SyncDir(d.path)
+		}
+		if err != nil {
+			_ = d.fail("remove a deleted partition", err)
+			return
+		}
+		d.mu.Lock()
+		delete(d.doomed, name)
+		d.mu.Unlock()
+		d.log.Info("removed deleted partition", "dir", filepath.Join(d.path, name))
+	}
+}
+
+// shut closes all logs and leaves the directory as a clean stop leaves it: checkpoints, and at the very end the marker. Without
+// the marker the next start recovers, so an error before it loses nothing.
+func (d *logDir) shut(stop func() error) error {
+	var errs []error
+	for _, l := range d.list() {
+		if err := stop(); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("close %s: %w", d.path, err))...)
+		}
+		if err := l.Close(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if d.online() != nil || len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if err := d.checkpoint(); err != nil {
+		return err
+	}
+	if err := vfs.WriteFileAtomic(d.fs, filepath.Join(d.path, cleanShutdownFile), []byte(cleanShutdownFormat), filePerm); err != nil {
+		return d.fail("write the clean shutdown marker", err)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package commitlog
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/record"
+)
+
+// A truncation first lowers the recovery point on disk, then removes segments from the last one down, then cuts the segment
+// that contains the offset, and syncs each step. A power cut in between leaves a log that is too long, or that has a hole
+// above the recovery point, where recovery ends it.
+
+// Truncate removes all records from offset to on (F§4.9). The log ends at to afterwards, or at the beginning of the batch
+// that contains to, because batches are not split: look at LogEndOffset. Truncating at or beyond the end removes nothing but
+// leader epochs that begin there. It is durable when it returns; an error fences the log.
+func (l *Log) Truncate(to cluster.Offset) error {
+	if to < 0 {
+		return fmt.Errorf("truncate %s to %d: offsets begin at 0", l.tp, to)
+	}
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.usable("truncate"); err != nil {
+		return err
+	}
+	if leo := l.LogEndOffset(); to >= leo {
+		if err := l.epochs.replace(epochsBefore(l.epochs.list(), leo)); err != nil {
+			return l.fail("truncate", err)
+		}
+		return nil
+	}
+	if (*l.segments.Load())[0].base > to {
+		return l.restartAtLocked(to)
+	}
+	return l.cutting(to, func() error { return l.truncateLocked(to) })
+}
+
+// TruncateFullyAndStartAt removes everything and makes the log begin, empty, at an offset: when a follower's log lies wholly
+// outside its leader's (F§4.9). It is durable when it returns; an error fences the log.
+func (l *Log) TruncateFullyAndStartAt(offset cluster.Offset) error {
+	if offset < 0 {
+		return fmt.Errorf("truncate %s and start at %d: offsets begin at 0", l.tp, offset)
+	}
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.usable("truncate"); err != nil {
+		return err
+	}
+	return l.restartAtLocked(offset)
+}
+
+func (l *Log) restartAtLocked(offset cluster.Offset) error {
+	// Whichever of the old segments a power cut brings back, none of them may count as known to be good.
+	lowest := min(offset, (*l.segments.Load())[0].base)
+	return l.cutting(lowest, func() error { return l.startAtLocked(offset) })
+}
+
+// cutting runs a change that readers must not see half of, with the recovery point on disk at most point.
+func (l *Log) cutting(point cluster.Offset, change func() error) error {
+	l.flush.take()
+	defer l.flush.end()
+	if l.RecoveryPoint() > point {
+		l.flush.point.Store(int64(point))
+		if err := l.hooks.checkpoint(l); err != nil {
+			return l.fail("truncate", err)
+		}
+	}
+	l.cuts.Add(1)
+	defer l.cuts.Add(1)
+	if err := change(); err != nil {
+		return l.failHard("truncate", err)
+	}
+	return nil
+}
+
+// truncateLocked removes what is at or after an offset that lies within the log.
+func (l *Log) truncateLocked(to cluster.Offset) error {
+	list := *l.segments.Load()
+	keep := segmentFor(list, to) + 1
+	for i := len(list) - 1; i >= keep; i-- {
+		if err := list[i].remove(); err != nil {
+			return err
+		}
+	}
+	if keep < len(list) {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return err
+		}
+	}
+	last := list[keep-1]
+	end, err := last.truncate(to, l.cfg.Load())
+	if err != nil {
+		return err
+	}
+	if end < 0 { // the segment is empty now
+		end = last.base
+	}
+	last.begin(l.cfg.Load(), l.now())
+	if err := l.epochs.replace(epochsBefore(l.epochs.list(), end)); err != nil {
+		return err
+	}
+	l.setSegments(slices.Clone(list[:keep]))
+	l.leo.Store(int64(end))
+	l.start.Store(min(l.start.Load(), int64(end)))
+	l.flush.point.Store(min(l.flush.point.Load(), int64(end)))
+	return nil
+}
+
+// startAtLocked replaces all segments by an empty one.
+func (l *Log) startAtLocked(offset cluster.Offset) error {
+	list := *l.segments.Load()
+	for _, s := range slices.Backward(list) {
+		if err := s.remove(); err != nil {
+			return err
+		}
+	}
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
+	}
+	if err := l.epochs.replace(nil); err != nil {
+		return err
+	}
+	fresh, err := createSegment(l.fs, l.dir, offset, l.cfg.Load(), l.now())
+	if err != nil {
+		return err
+	}
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
+	}
+	l.flush.names.Store(false)
+	l.setSegments([]*segment{fresh})
+	l.start.Store(int64(offset))
+	l.flush.point.Store(int64(offset))
+	l.leo.Store(int64(offset))
+	return nil
+}
+
+// truncate removes the batch that contains an offset and everything after it, makes the rest durable, and makes the segment
+// active. It returns the offset after the last batch that remains; -1 when none does.
+func (s *segment) truncate(to cluster.Offset, cfg *Config) (end cluster.Offset, err error) {
+	size := s.size.Load()
+	if at, ok, err := s.locate(to); err != nil {
+		return 0, err
+	} else if ok {
+		size = at.pos
+	}
+	offsets, err := s.idx.all()
+	if err != nil {
+		return 0, err
+	}
+	times, err := s.tidx.all()
+	if err != nil {
+		return 0, err
+	}
+	f, err := s.log.get()
+	if err != nil {
+		return 0, err
+	}
+	if err := f.Truncate(size); err != nil {
+		return 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, err
+	}
+	s.size.Store(size)
+	s.reserved, s.sinceIndex = 0, 0
+	s.unsynced.Store(true)
+	// An entry of either index belongs to a batch that is still there if its offset is below to and the batch's start is
+	// below size.
+	offsets = slices.DeleteFunc(offsets, func(e indexEntry) bool { return e.key >= int64(to) || e.val >= size })
+	times = slices.DeleteFunc(times, func(e indexEntry) bool { return e.val >= int64(to) })
+	if err := s.idx.reset(offsets, cfg.SegmentIndexBytes); err != nil {
+		return 0, err
+	}
+	if err := s.tidx.reset(times, cfg.SegmentIndexBytes); err != nil {
+		return 0, err
+	}
+	return s.learnTail(size == 0)
+}
+
+// learnTail finds the end offset and the largest timestamp of a segment whose indexes are right, by reading the headers
+// after the last entries. It returns -1 for an empty segment.
+func (s *segment) learnTail(empty bool) (end cluster.Offset, err error) {
+	s.hasFirst = false
+	s.setMaxTime(timePoint{ts: record.NoTimestamp, offset: s.base})
+	if empty {
+		return cluster.UnknownOffset, nil
+	}
+	buf := scratch.Get().(*[scratchSize]byte)
+	defer scratch.Put(buf)
+	first, err := s.header(buf[:], 0)
+	if err != nil {
+		return 0, err
+	}
+	s.hasFirst, s.firstTS = true, first.MaxTimestamp()
+	peak := timePoint{ts: record.NoTimestamp, offset: s.base}
+	var from int64
+	if s.tidx.count > 0 {
+		peak = timePoint{ts: s.tidx.last.key, offset: cluster.Offset(s.tidx.last.val)}
+		if from, err = s.hint(peak.offset, buf[:]); err != nil {
+			return 0, err
+		}
+	}
+	_, _, err = s.scan(from, buf[:], func(f found) bool {
+		if f.maxTS > peak.ts {
+			peak = timePoint{ts: f.maxTS, offset: f.last}
+		}
+		end = f.last + 1
+		return false
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.setMaxTime(peak)
+	return end, nil
+}
