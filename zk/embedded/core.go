@@ -40,6 +40,8 @@ type core struct {
 	wal      *wal
 	held     heldQueue
 	nextReap time.Duration // server clock
+	alarm    *time.Timer
+	alarmAt  time.Duration // server clock, when alarm goes off
 	failed   error
 }
 
@@ -99,9 +101,10 @@ func newCore(s *Server, t *tree.Tree) *core {
 
 // run serves until the server is to stop, nil, or its disk fails.
 func (k *core) run() error {
-	timer := time.NewTimer(k.untilNext())
-	defer timer.Stop()
+	k.alarm = time.NewTimer(0)
+	defer k.alarm.Stop()
 	for k.failed == nil {
+		k.setAlarm()
 		in := k.s.in
 		if k.wal.pending()+k.held.bytes > k.cfg.Limits.MaxPending {
 			in = nil
@@ -114,9 +117,9 @@ func (k *core) run() error {
 			k.logged(d)
 		case err := <-k.wal.snapshots:
 			k.snapshotDone(err)
-		case <-timer.C:
+		case <-k.alarm.C:
+			k.alarmAt = 0
 			k.tick()
-			timer.Reset(k.untilNext())
 		case <-k.s.stop:
 			return k.end()
 		}
@@ -329,14 +332,17 @@ func (k *core) end() error {
 	return k.failed
 }
 
-// untilNext is the time until the core has to look at its clocks.
-func (k *core) untilNext() time.Duration {
-	now := k.s.since()
-	next := k.nextReap
+// setAlarm sees to it that the core looks at its clocks in time: at every tick while there are sessions, and when it is
+// time to reap.
+func (k *core) setAlarm() {
+	at := k.nextReap
 	if k.sessions.count() > 0 {
-		next = min(next, k.sessions.nextTick(now))
+		at = min(at, k.sessions.nextTick())
 	}
-	return max(next-now, 0)
+	if at != k.alarmAt {
+		k.alarmAt = at
+		k.alarm.Reset(at - k.s.since())
+	}
 }
 
 // tick expires sessions and reaps nodes whose time has come.

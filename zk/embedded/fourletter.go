@@ -96,7 +96,9 @@ func (k *core) wordStat(w *strings.Builder) {
 func (k *core) connList() []*conn {
 	out := make([]*conn, 0, len(k.conns))
 	for c := range k.conns {
-		out = append(out, c)
+		if c.state != connClosed {
+			out = append(out, c)
+		}
 	}
 	slices.SortFunc(out, func(a, b *conn) int { return cmp.Compare(a.remote, b.remote) })
 	return out
@@ -115,13 +117,13 @@ func (k *core) wordConns(w *strings.Builder) {
 		connLine(w, c)
 		if ss := c.session; ss != nil {
 			st := &c.stats
-			op := "NA"
+			op, xid, zxid, at := "NA", "", int64(-1), int64(0)
 			if !st.lastAt.IsZero() {
-				op = st.lastOp.ShortName()
+				op, zxid, at = st.lastOp.ShortName(), st.lastZxid, st.lastAt.UnixMilli()
+				xid = fmt.Sprintf("lcxid=0x%x,", uint32(st.lastXid))
 			}
-			fmt.Fprintf(w, ",sid=0x%x,lop=%s,est=%d,to=%d", ss.id, op, st.since.UnixMilli(), ss.timeout.Milliseconds())
-			fmt.Fprintf(w, ",lcxid=0x%x,lzxid=0x%x,lresp=%d,llat=%d,minlat=%d,avglat=%d,maxlat=%d",
-				uint32(st.lastXid), uint64(st.lastZxid), st.lastAt.UnixMilli(),
+			fmt.Fprintf(w, ",sid=0x%x,lop=%s,est=%d,to=%d,%slzxid=0x%x,lresp=%d,llat=%d,minlat=%d,avglat=%d,maxlat=%d",
+				ss.id, op, st.since.UnixMilli(), ss.timeout.Milliseconds(), xid, uint64(zxid), at,
 				st.lastMs, st.latency.min, int64(st.latency.avg()), st.latency.max)
 		}
 		w.WriteString(")\n")

@@ -98,10 +98,8 @@ func (t *sessionTable) refile(ss *session, heard time.Duration) {
 	t.file(ss, heard)
 }
 
-// nextTick returns when expired should be called next.
-func (t *sessionTable) nextTick(now time.Duration) time.Duration {
-	return time.Duration(max(int64(now/t.tick), t.looked)+1) * t.tick
-}
+// nextTick returns when expired should be called next, on the server clock.
+func (t *sessionTable) nextTick() time.Duration { return time.Duration(t.looked+1) * t.tick }
 
 // expired returns the sessions whose time is over, by id, having looked at all ticks up to now. If more than a tick has gone
 // by unlooked, this process was stopped, or too busy to read what clients sent: then every session begins anew.
@@ -158,8 +156,9 @@ func (k *core) connect(c *conn, body []byte) {
 	ss.timeout, ss.conn = timeout, c
 	k.sessions.refile(ss, k.s.since())
 	c.state, c.session, c.caller.Session = connOpen, ss, ss.id
+	opened := &request{op: jute.OpCreateSession, at: time.Now(), zxid: k.tree.LastZxid()}
 	reply.TimeoutMs, reply.SessionID, reply.Password = int32(timeout/time.Millisecond), ss.id, password[:]
-	k.emit(c, encodeFrame(&reply), nil, false)
+	k.emit(c, encodeFrame(&reply), opened, false)
 }
 
 // openSession finds or makes the session that a client asks for; nil if it has expired, which also covers a wrong

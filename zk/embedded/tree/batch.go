@@ -58,16 +58,17 @@ type CreateLimits struct {
 // kindOf turns an opcode and a create mode into the kind of node (Z§4, Z§5).
 func kindOf(op jute.Op, r *jute.CreateRequest, lim CreateLimits) (Kind, jute.Code) {
 	switch {
+	case r.Mode < jute.ModePersistent || r.Mode > jute.ModeSequentialTTL:
+		return 0, jute.BadArguments
+	case r.Mode.TTL() && !lim.AllowTTL:
+		return 0, jute.Unimplemented
+	case r.Mode.TTL() != (op == jute.OpCreateTTL):
+		return 0, jute.BadArguments
 	case op == jute.OpCreateTTL:
-		if !lim.AllowTTL {
-			return 0, jute.Unimplemented
-		}
-		if !r.Mode.TTL() || r.TTLMs < 1 || r.TTLMs > MaxTTLMs {
+		if r.TTLMs < 1 || r.TTLMs > MaxTTLMs {
 			return 0, jute.BadArguments
 		}
 		return TTL, jute.OK
-	case r.Mode < jute.ModePersistent || r.Mode > jute.ModeContainer:
-		return 0, jute.BadArguments
 	case op == jute.OpCreateContainer || r.Mode == jute.ModeContainer:
 		return Container, jute.OK
 	case r.Mode.Ephemeral():
