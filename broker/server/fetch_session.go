@@ -1,0 +1,306 @@
+package server
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+
+	"github.com/ottla/ottla/broker/replica"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/ottlapb"
+	"github.com/ottla/ottla/proto/wire"
+)
+
+// fetchSession is what a Fetch stream remembers: the partitions, where each stands, and what its reader was told last. It belongs
+// to the handler's goroutine; only signal and out are known elsewhere.
+type fetchSession struct {
+	srv    *Server
+	out    *outlet
+	signal *replica.Signal
+	reader replica.Reader
+	begun  bool // reader is known
+
+	entries []*sessionPartition // in the session's order
+	index   map[cluster.TopicPartition]*sessionPartition
+	topics  map[string]*sessionTopic
+	first   int // where the next answer begins, so that all partitions get their turn
+
+	response wire.FetchResponse // the answer under construction, used again and again
+	answered []*sessionPartition
+	answer   uint64 // number of the answer under construction
+}
+
+// sessionTopic is a topic of a session and its place in the answer under construction.
+type sessionTopic struct {
+	name       string
+	partitions int // in the session
+	answer     uint64
+	place      int
+}
+
+// sessionPartition is a partition of a session.
+type sessionPartition struct {
+	tp       cluster.TopicPartition
+	topic    *sessionTopic
+	maxBytes int
+	pos      replica.Position
+	next     cluster.Offset     // where pos goes when the answer under construction is sent
+	held     *replica.Partition // the one that the session watches; nil when this broker does not hold it
+	told     toldEnds
+	ends     toldEnds // as they will have been told
+	fresh    bool     // nothing was told yet
+	hint     wire.LeaderHint
+	diverged wire.EpochEnd
+}
+
+// toldEnds are the ends of a partition.
+type toldEnds struct{ watermark, stable, start cluster.Offset }
+
+func newFetchSession(s *Server, out *outlet) *fetchSession {
+	return &fetchSession{
+		srv: s, out: out, signal: replica.NewSignal(),
+		index: make(map[cluster.TopicPartition]*sessionPartition), topics: make(map[string]*sessionTopic),
+	}
+}
+
+// close lets go of everything.
+func (f *fetchSession) close() {
+	f.drop()
+	for _, e := range f.entries {
+		f.watch(e, nil)
+	}
+}
+
+func (f *fetchSession) empty() bool { return len(f.entries) == 0 }
+
+// apply changes the session as a request asks for. The error is the end of the stream.
+func (f *fetchSession) apply(req *ottlapb.FetchRequest) error {
+	reader, err := f.srv.decodeReader(req)
+	if err != nil {
+		return err
+	}
+	if f.begun && reader.Replica != f.reader.Replica {
+		return malformed("replica id %d in a session of replica id %d", reader.Replica, f.reader.Replica)
+	}
+	f.reader, f.begun = reader, true
+	n := len(req.GetForgotten()) + len(req.GetTopics())
+	for _, t := range req.GetForgotten() {
+		n += len(t.GetPartitions())
+	}
+	for _, t := range req.GetTopics() {
+		n += len(t.GetPartitions())
+	}
+	if n > f.srv.limits.Entries {
+		return tooMany("topics and partitions", n, f.srv.limits.Entries)
+	}
+	f.forget(req.GetForgotten())
+	for _, t := range req.GetTopics() {
+		for _, p := range t.GetPartitions() {
+			if err := f.set(t.GetName(), p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// set adds a partition or changes its place.
+func (f *fetchSession) set(name string, p *ottlapb.FetchPartition) error {
+	tp := cluster.TopicPartition{Topic: name, Partition: p.GetIndex()}
+	e := f.index[tp]
+	if e == nil {
+		if len(f.entries) >= f.srv.limits.Entries {
+			return tooMany("partitions in a fetch session", len(f.entries)+1, f.srv.limits.Entries)
+		}
+		t := f.topics[name]
+		if t == nil {
+			t = &sessionTopic{name: name}
+			f.topics[name] = t
+		}
+		t.partitions++
+		e = &sessionPartition{tp: cluster.TopicPartition{Topic: t.name, Partition: tp.Partition}, topic: t}
+		f.index[e.tp] = e
+		f.entries = append(f.entries, e)
+	}
+	e.fresh = true
+	e.maxBytes = int(p.GetPartitionMaxBytes())
+	e.pos = replica.Position{
+		Offset:             cluster.Offset(p.GetFetchOffset()),
+		CurrentLeaderEpoch: cluster.LeaderEpoch(p.GetCurrentLeaderEpoch()),
+		LastFetchedEpoch:   cluster.LeaderEpoch(p.GetLastFetchedEpoch()),
+		LogStart:           cluster.Offset(p.GetLogStartOffset()),
+	}
+	return nil
+}
+
+// forget removes partitions.
+func (f *fetchSession) forget(topics []*ottlapb.ForgottenTopic) {
+	removed := false
+	for _, t := range topics {
+		for _, index := range t.GetPartitions() {
+			e := f.index[cluster.TopicPartition{Topic: t.GetName(), Partition: index}]
+			if e == nil {
+				continue
+			}
+			f.watch(e, nil)
+			delete(f.index, e.tp)
+			if e.topic.partitions--; e.topic.partitions == 0 {
+				delete(f.topics, e.topic.name)
+			}
+			e.topic = nil
+			removed = true
+		}
+	}
+	if !removed {
+		return
+	}
+	kept := f.entries[:0]
+	for _, e := range f.entries {
+		if e.topic != nil {
+			kept = append(kept, e)
+		}
+	}
+	clear(f.entries[len(kept):])
+	f.entries = kept
+	f.first = 0
+}
+
+// watch makes the session watch held in e's place instead of what it watched before.
+func (f *fetchSession) watch(e *sessionPartition, held *replica.Partition) {
+	if e.held == held {
+		return
+	}
+	if e.held != nil {
+		e.held.Unwatch(f.signal)
+	}
+	if held != nil {
+		news := replica.WatermarkMoved
+		if f.reader.Replica != cluster.NoBroker {
+			news = replica.EndMoved
+		}
+		held.Watch(f.signal, news)
+	}
+	e.held = held
+}
+
+// collect builds an answer and reports whether it is worth giving at once: there are min_bytes, or something is wrong. A follower's
+// progress is reported with the first look at a request.
+func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready bool) {
+	f.answer++
+	f.answered = f.answered[:0]
+	left := min(int(req.GetMaxBytes()), f.srv.limits.FetchMaxBytes)
+	got := 0
+	n := len(f.entries)
+	start := f.first
+	for i := range n {
+		e := f.entries[(start+i)%n]
+		size := replica.ReadSize{MaxBytes: min(e.maxBytes, left-got), MinOneBatch: got == 0, Report: first}
+		if size.MaxBytes <= 0 && !size.MinOneBatch && !(first && f.reader.Replica != cluster.NoBroker) {
+			break
+		}
+		bytes, urgent := f.visit(e, size)
+		if bytes > 0 {
+			f.first = (start + i + 1) % n
+		}
+		got += bytes
+		ready = ready || urgent
+		if len(f.answered) >= maxAnswered {
+			break
+		}
+	}
+	return ready || got >= max(int(req.GetMinBytes()), 1)
+}
+
+// visit looks at one partition, adds it to the answer if there is anything to say, and returns the size of its records. urgent is true
+// when the reader must hear of it at once.
+func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes int, urgent bool) {
+	held, code := f.srv.deps.Replicas.Partition(e.tp)
+	f.watch(e, held)
+	res := replica.ReadResult{
+		Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset,
+	}
+	if code == kerr.None {
+		res = held.Read(&f.reader, &e.pos, size, f.out)
+	}
+	e.ends = toldEnds{res.HighWatermark, res.LastStable, res.LogStart}
+	e.next = e.pos.Offset
+	urgent = res.Code != kerr.None || res.Diverging != nil
+	bytes = len(res.Fetched.Data)
+	if !urgent && bytes == 0 && !e.fresh && e.ends == e.told {
+		return 0, false
+	}
+	p := f.add(e)
+	*p = wire.FetchPartition{
+		Index: e.tp.Partition, ErrorCode: res.Code, FetchOffset: e.pos.Offset,
+		HighWatermark: res.HighWatermark, LastStableOffset: res.LastStable, LogStartOffset: res.LogStart,
+		PreferredReadReplica: cluster.NoBroker,
+	}
+	if bytes > 0 {
+		e.next = res.Fetched.NextOffset
+		*res.Fetched.Buf = res.Fetched.Data
+		p.Records, p.Owner = res.Fetched.Data, mem.NewBuffer(res.Fetched.Buf, f.out)
+	}
+	if res.Diverging != nil {
+		e.diverged = wire.EpochEnd{Epoch: res.Diverging.Epoch, EndOffset: res.Diverging.End}
+		p.Diverging = &e.diverged
+	}
+	if res.Code == kerr.NotLeaderOrFollower || res.Code == kerr.FencedLeaderEpoch {
+		if leader, epoch, ok := f.srv.deps.Replicas.LeaderHint(e.tp); ok {
+			e.hint = wire.LeaderHint{Leader: leader, Epoch: epoch}
+			p.CurrentLeader = &e.hint
+		}
+	}
+	return bytes, urgent
+}
+
+// add makes room for a partition in the answer under construction.
+func (f *fetchSession) add(e *sessionPartition) *wire.FetchPartition {
+	topics := f.response.Topics
+	if e.topic.answer != f.answer {
+		e.topic.answer, e.topic.place = f.answer, len(topics)
+		if len(topics) < cap(topics) {
+			topics = topics[:len(topics)+1]
+			topics[len(topics)-1].Partitions = topics[len(topics)-1].Partitions[:0]
+		} else {
+			topics = append(topics, wire.FetchTopic{})
+		}
+		topics[e.topic.place].Name = e.topic.name
+		f.response.Topics = topics
+	}
+	t := &topics[e.topic.place]
+	t.Partitions = append(t.Partitions, wire.FetchPartition{})
+	f.answered = append(f.answered, e)
+	return &t.Partitions[len(t.Partitions)-1]
+}
+
+// drop gives up the answer under construction.
+func (f *fetchSession) drop() {
+	for i := range f.response.Topics {
+		partitions := f.response.Topics[i].Partitions
+		for j := range partitions {
+			if owner := partitions[j].Owner; owner != nil {
+				owner.Free()
+			}
+			partitions[j] = wire.FetchPartition{}
+		}
+	}
+	f.response.Topics = f.response.Topics[:0]
+}
+
+// send sends the answer and moves the session on.
+func (f *fetchSession) send(stream grpc.ServerStream) error {
+	err := f.out.send(func() error { return stream.SendMsg(&f.response) })
+	f.drop()
+	if err != nil {
+		return err
+	}
+	for _, e := range f.answered {
+		e.told, e.fresh = e.ends, false
+		if e.next != e.pos.Offset {
+			e.pos.Offset = e.next
+			// What a follower has from here on is this leader's in this epoch, or the epoch check fails: nothing to compare any more.
+			e.pos.LastFetchedEpoch = cluster.NoLeaderEpoch
+		}
+	}
+	return nil
+}
