@@ -50,7 +50,7 @@ type CreateResult struct {
 // CreateTopics creates topics and returns the outcomes in the order of the topics. It asks the controller, also when that moves meanwhile
 // (NOT_CONTROLLER). When an answer is lost, asking again can find what the first request has created: that is TOPIC_ALREADY_EXISTS.
 func (a *Admin) CreateTopics(ctx context.Context, topics []NewTopic, o CreateOptions) ([]CreateResult, error) {
-	req := &ottlapb.CreateTopicsRequest{TimeoutMs: timeoutMs(o.Timeout), ValidateOnly: o.ValidateOnly}
+	req := &ottlapb.CreateTopicsRequest{TimeoutMs: a.timeoutMs(o.Timeout), ValidateOnly: o.ValidateOnly}
 	for i := range topics {
 		req.Topics = append(req.Topics, creatable(&topics[i]))
 	}
@@ -121,7 +121,7 @@ type TopicResult struct {
 // DeleteTopics deletes topics and returns the outcomes in the order of the names. timeout is how long the controller waits until they are gone;
 // 0 means [DefaultTimeout]. When it passes, the outcome is REQUEST_TIMED_OUT and the deletion goes on.
 func (a *Admin) DeleteTopics(ctx context.Context, names []string, timeout time.Duration) ([]TopicResult, error) {
-	req := &ottlapb.DeleteTopicsRequest{TopicNames: names, TimeoutMs: timeoutMs(timeout)}
+	req := &ottlapb.DeleteTopicsRequest{TopicNames: names, TimeoutMs: a.timeoutMs(timeout)}
 	var resp *ottlapb.DeleteTopicsResponse
 	err := a.onController(ctx, "delete topics", func(ctx context.Context, api *client.API) (bool, error) {
 		r, err := api.Topics.DeleteTopics(ctx, req)
@@ -171,9 +171,11 @@ func allNotController[T interface{ GetErrorCode() int32 }](results []T) bool {
 	return len(results) > 0
 }
 
-func timeoutMs(d time.Duration) int32 {
+// timeoutMs is the wait that the controller is asked for: a little less than the client's own, so that its answer comes in time.
+func (a *Admin) timeoutMs(d time.Duration) int32 {
 	if d <= 0 {
 		d = DefaultTimeout
 	}
+	d = min(d, a.cl.RequestTimeout()*9/10)
 	return int32(min(d.Milliseconds(), 1<<31-1))
 }

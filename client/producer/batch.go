@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -46,6 +47,19 @@ type call struct {
 	timestamp int64
 }
 
+// callLists are the lists of calls of batches that are done; growing a new one for every batch would cost more than the records.
+var callLists = sync.Pool{New: func() any { return new([]call) }}
+
+// dropCalls ends the use of a batch's list.
+func (b *batch) dropCalls() {
+	if b.calls != nil {
+		clear(b.calls)
+		l := b.calls[:0]
+		callLists.Put(&l)
+		b.calls = nil
+	}
+}
+
 // newBatch opens a batch with room for size bytes, which have been reserved.
 func newBatch(p *partition, size int) *batch {
 	buf := wire.Pool.Get(size)
@@ -72,6 +86,9 @@ func (b *batch) append(r *Record, f func(Result, error)) bool {
 		return false
 	}
 	if f != nil {
+		if b.calls == nil {
+			b.calls = *callLists.Get().(*[]call)
+		}
 		b.calls = append(b.calls, call{f: f, index: int32(b.count), timestamp: ms})
 	}
 	b.count++
@@ -170,7 +187,8 @@ func (b *batch) split(cfg *config) ([2]*batch, error) {
 	}
 	parts[0].reserved = b.reserved / 2
 	parts[1].reserved = b.reserved - parts[0].reserved
-	b.reserved, b.calls = 0, nil
+	b.reserved = 0
+	b.dropCalls()
 	return parts, nil
 }
 

@@ -214,5 +214,5 @@ func (p *Producer) report(b *batch, base cluster.Offset, appendTime int64, bytes
 			Created: b.created, Done: time.Now(), Err: err,
 		})
 	}
-	b.calls = nil
+	b.dropCalls()
 }

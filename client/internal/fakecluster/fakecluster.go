@@ -71,6 +71,8 @@ type Cluster struct {
 	OnAdmin func(broker cluster.BrokerID, topic string) kerr.Code
 	// AutoCreate is how many partitions topics get that are created by asking for them; 0 means none are created.
 	AutoCreate int32
+	// Discard makes produce count offsets only, without a look at the batches, for benchmarks.
+	Discard bool
 
 	tb      testing.TB
 	mu      sync.Mutex

@@ -178,6 +178,10 @@ func (s *services) appendOne(tp cluster.TopicPartition, index int32, b record.Ba
 	c := s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p := c.partLocked(tp); c.Discard && p != nil {
+		p.end += cluster.Offset(b.Count())
+		return &ottlapb.PartitionProduceResult{Index: index, BaseOffset: int64(p.end) - int64(b.Count()), LogAppendTimeMs: -1}
+	}
 	res := &ottlapb.PartitionProduceResult{Index: index, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1, CurrentLeader: a.Leader, ErrorMessage: a.Message}
 	part, code := c.roleLocked(s.id, tp)
 	switch {
