@@ -22,6 +22,8 @@ type ManagerConfig struct {
 	FS vfs.FS
 	// Dirs is log.dirs: at least one directory. Missing ones are created.
 	Dirs []string
+	// Locks are the locks of Dirs, if they are held already: the manager takes them over. nil means to lock Dirs.
+	Locks *DirLocks
 	// Defaults are the settings of topics that TopicConfig does not know.
 	Defaults Config
 	// TopicConfig returns a topic's settings when its logs are loaded; nil means Defaults for all.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -38,10 +37,15 @@ func OpenManager(ctx context.Context, cfg ManagerConfig) (*Manager, error) {
 }
 
 func (m *Manager) open(ctx context.Context) error {
-	for _, d := range m.dirs {
-		if err := d.acquire(); err != nil {
+	locks := m.cfg.Locks
+	if locks == nil {
+		var err error
+		if locks, err = LockDirs(m.cfg.FS, m.cfg.Dirs); err != nil {
 			return err
 		}
+	}
+	for _, d := range m.dirs {
+		d.acquire(locks)
 	}
 	if err := m.checkMeta(); err != nil {
 		return err
@@ -68,24 +72,14 @@ func (m *Manager) dirFailed(d *logDir, err error) {
 	m.tasks.Go(func() { m.cfg.OnDirFailure(d.path, err) })
 }
 
-// acquire creates and locks the directory.
-func (d *logDir) acquire() error {
-	if err := d.fs.MkdirAll(d.path, dirPerm); err != nil {
-		_ = d.fail("create the log directory", err)
-		return nil
-	}
-	// Best effort for the name of a directory that was created just now; the one above may not be ours to open.
-	_ = d.fs.SyncDir(filepath.Dir(d.path))
-	lock, err := d.fs.Lock(filepath.Join(d.path, lockFile))
-	switch {
-	case errors.Is(err, vfs.ErrLocked):
-		return fmt.Errorf("log directory %s is in use by another broker: %w", d.path, err)
-	case err != nil:
-		_ = d.fail("lock the log directory", err)
-		return nil
+// acquire takes over the lock of the directory, or the reason why there is none.
+func (d *logDir) acquire(locks *DirLocks) {
+	lock, failure, ok := locks.take(d.path)
+	if !ok {
+		_ = d.fail(failure.op, failure.err)
+		return
 	}
 	d.lock = lock
-	return nil
 }
 
 // InconsistentMetaError says that meta.properties of a directory names another cluster or broker than it should. The broker
