@@ -93,7 +93,7 @@ func TestPrintUsage(t *testing.T) {
 	s.Value("time", String, "", "When.").Default("latest")
 	s.Value("compression-codec", String, "compression-codec", "How to compress.").Optional()
 	var b strings.Builder
-	s.PrintUsage(&b)
+	s.PrintUsage(&b, "")
 	want := strings.Join([]string{
 		"Shows what a table of options looks like.",
 		"Option                                   Description                            ",

@@ -14,8 +14,11 @@ const (
 	hanging    = 2 // how far continued lines are moved in
 )
 
-// PrintUsage writes the line about the command and the table of options.
-func (s *Set) PrintUsage(w io.Writer) {
+// PrintUsage writes a message, or the line about the command when there is none, and the table of options.
+func (s *Set) PrintUsage(w io.Writer, message string) {
+	if message == "" {
+		message = s.about
+	}
 	rows := [][2]string{{"Option", "Description"}, {"------", "-----------"}}
 	var names []string
 	for name := range s.options {
@@ -33,7 +36,7 @@ func (s *Set) PrintUsage(w io.Writer) {
 	right = min(right, tableWidth-columnGap-left)
 
 	var b strings.Builder
-	fmt.Fprintln(&b, s.about)
+	fmt.Fprintln(&b, message)
 	for _, row := range rows {
 		a, d := wrap(row[0], left), wrap(row[1], right)
 		for i := range max(len(a), len(d)) {

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// streams are the standard streams of a command.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// command is one thing that ottla can do.
+type command struct {
+	// name is the word behind ottla.
+	name string
+	// scripts are the names of Kafka's scripts that do the same, without .sh.
+	scripts []string
+	// about says what the command does, in a line.
+	about string
+	// run does it. The result is the exit code. ctx ends on SIGINT, SIGTERM and SIGHUP.
+	run func(ctx context.Context, args []string, std streams) int
+}
+
+// commands returns all commands in the order in which they are listed.
+func commands() []command {
+	return []command{
+		{"topics", []string{"kafka-topics"}, "Create, list, describe and delete topics.", runTopics},
+		{"console-producer", []string{"kafka-console-producer"}, "Send the lines of standard input to a topic.", runConsoleProducer},
+		{"console-consumer", []string{"kafka-console-consumer"}, "Print the records of a topic.", runConsoleConsumer},
+		{"get-offsets", []string{"kafka-get-offsets"}, "Print the offsets of partitions.", runGetOffsets},
+		{"producer-perf-test", []string{"kafka-producer-perf-test"}, "Measure how fast records are written.", runProducerPerf},
+		{"consumer-perf-test", []string{"kafka-consumer-perf-test"}, "Measure how fast records are read.", runConsumerPerf},
+		{"version", nil, "Print the version.", runVersion},
+	}
+}
+
+// run is the program: args[0] is the name it was called by. The result is the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Without this a closed pipe on standard output would kill the process before a consumer could close and say so.
+	signal.Ignore(syscall.SIGPIPE)
+
+	std := streams{stdin, stdout, stderr}
+	name, rest := "", []string(nil)
+	if len(args) > 0 {
+		name, rest = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(args[0]), ".exe"), ".sh"), args[1:]
+	}
+	c := find(name)
+	if c == nil {
+		if len(rest) == 0 {
+			listCommands(stdout)
+			return 0
+		}
+		name, rest = rest[0], rest[1:]
+		switch name {
+		case "help", "-h", "-help", "--help":
+			if len(rest) > 0 && find(rest[0]) != nil {
+				return find(rest[0]).run(ctx, []string{"--help"}, std)
+			}
+			listCommands(stdout)
+			return 0
+		case "--version", "-version":
+			name = "version"
+		}
+		if c = find(strings.TrimSuffix(name, ".sh")); c == nil {
+			fmt.Fprintf(stderr, "ottla: unknown command %q; \"ottla help\" lists the commands\n", name)
+			return 1
+		}
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	return c.run(ctx, rest, std)
+}
+
+// find returns the command of this name, or of this name of a script; nil when there is none.
+func find(name string) *command {
+	all := commands()
+	for i, c := range all {
+		if c.name == name {
+			return &all[i]
+		}
+		for _, s := range c.scripts {
+			if s == name {
+				return &all[i]
+			}
+		}
+	}
+	return nil
+}
+
+// listCommands prints what ottla can do.
+func listCommands(w io.Writer) {
+	fmt.Fprintf(w, "Ottla %s: classic Kafka in Go, coordinated by ZooKeeper, over gRPC.\n\nUsage: ottla <command> [options]\n\n", version())
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.about)
+	}
+	fmt.Fprint(w, "\n\"ottla help <command>\" shows a command's options.\n")
+}
