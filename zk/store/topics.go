@@ -123,9 +123,15 @@ func (tx *FencedTx) SetReassignments(ctx context.Context, left []znode.Reassignm
 		return tx.deleteAll(ctx, []string{znode.ReassignPartitions})
 	}
 	data := znode.EncodeReassignments(left)
-	_, err := tx.repeat(ctx, zk.SetOp(znode.ReassignPartitions, data, zk.AnyVersion))
-	if errors.Is(err, zk.ErrNoNode) {
-		_, err = tx.repeat(ctx, zk.CreateOp(znode.ReassignPartitions, data, zk.Persistent))
+	var err error
+	for range attempts {
+		_, err = tx.repeat(ctx, zk.SetOp(znode.ReassignPartitions, data, zk.AnyVersion))
+		if errors.Is(err, zk.ErrNoNode) {
+			_, err = tx.Do(ctx, zk.CreateOp(znode.ReassignPartitions, data, zk.Persistent))
+		}
+		if !errors.Is(err, zk.ErrNodeExists) && !unknown(ctx, err) {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write what is left to reassign: %w", err)
