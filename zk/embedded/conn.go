@@ -26,7 +26,7 @@ type conn struct {
 
 	// Set by the reader, read by the core.
 	heard   atomic.Int64 // server clock, ns, when the last frame arrived
-	waiting atomic.Bool  // the reader has a request that the core has not taken yet
+	waiting atomic.Int64 // requests that have arrived and are not answered yet
 
 	// Owned by the core.
 	state   connState
@@ -242,11 +242,7 @@ func (c *conn) readFrame(in *bufio.Reader, first bool) (body []byte, word bool, 
 
 // hand gives a command to the core. It reports false if the core has ended.
 func (c *conn) hand(cmd command) bool {
-	c.waiting.Store(true)
-	defer func() {
-		c.heard.Store(int64(c.s.since()))
-		c.waiting.Store(false)
-	}()
+	c.waiting.Add(1)
 	select {
 	case c.s.in <- cmd:
 		return true

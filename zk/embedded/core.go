@@ -197,6 +197,8 @@ func (k *core) emit(c *conn, frame []byte, rq *request, last bool) {
 func (k *core) deliver(f heldFrame) {
 	if f.reply != nil {
 		k.note(f.c, f.reply)
+		f.c.heard.Store(int64(k.s.since()))
+		f.c.waiting.Add(-1)
 	}
 	k.s.stats.sent.Add(1)
 	f.c.stats.sent++

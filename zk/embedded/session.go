@@ -21,13 +21,13 @@ type session struct {
 	conn    *conn // nil while no connection has it
 }
 
-// lastHeard is when the client was last heard, on the server clock. A request that waits for the core counts as being
-// heard right now: the delay is ours, not the client's.
+// lastHeard is when the client was last heard, on the server clock. A client whose request waits for the core or for the
+// disk counts as being heard right now: the delay is ours, not the client's.
 func (ss *session) lastHeard(now time.Duration) time.Duration {
 	if ss.conn == nil {
 		return ss.heard
 	}
-	if ss.conn.waiting.Load() {
+	if ss.conn.waiting.Load() > 0 {
 		return now
 	}
 	return max(ss.heard, time.Duration(ss.conn.heard.Load()))

@@ -56,7 +56,7 @@ func newWAL(last int64) *wal {
 func (w *wal) empty() bool { return w.last < w.first }
 
 // pending returns the bytes that are gathered and not yet given to the log.
-func (w *wal) pending() int { return w.next.Len() }
+func (w *wal) pending() int { return w.next.Len() - txlog.FrameHeaderSize }
 
 // add gathers a transaction.
 func (w *wal) add(x *tree.Txn) {

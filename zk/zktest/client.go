@@ -460,3 +460,17 @@ func (s Server) ready() error {
 	}
 	return nil
 }
+
+// TrySend sends a request and reports whether the connection took it.
+func (c *Client) TrySend(op jute.Op, r jute.Record) bool {
+	c.xid++
+	var e jute.Encoder
+	at := e.BeginFrame()
+	h := jute.RequestHeader{Xid: c.xid, Op: op}
+	h.Encode(&e)
+	r.Encode(&e)
+	e.EndFrame(at)
+	_ = c.nc.SetWriteDeadline(time.Now().Add(patience))
+	_, err := c.nc.Write(e.Bytes())
+	return err == nil
+}
