@@ -135,6 +135,9 @@ func (p *Partition) checkStorage(err error) kerr.Code {
 	if !errors.Is(err, kerr.KafkaStorageError) {
 		return kerr.CodeOf(err)
 	}
+	if p.state.Load().role == stopped { // and its log is being deleted
+		return kerr.NotLeaderOrFollower
+	}
 	if p.log.Err() != nil {
 		p.fail()
 	}
