@@ -78,10 +78,10 @@ func TestBuilderIsEmptyAfterReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []record.Record{{Offset: 0, Timestamp: 100, Value: []byte("first")}, {Offset: 1, Timestamp: 50, Value: []byte("second")}}
-	if diff := cmp.Diff(want, read(t, first)); diff != "" {
+	if diff := diffRecords(want, read(t, first)); diff != "" {
 		t.Errorf("first batch (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]record.Record{{Timestamp: 7, Value: []byte("third")}}, read(t, second)); diff != "" {
+	if diff := diffRecords([]record.Record{{Timestamp: 7, Value: []byte("third")}}, read(t, second)); diff != "" {
 		t.Errorf("second batch (-want +got):\n%s", diff)
 	}
 	if first.MaxTimestamp() != 100 || second.MaxTimestamp() != 7 {
@@ -187,7 +187,7 @@ func TestWhatIsBuiltIsRead(t *testing.T) {
 			rt.Fatal(err)
 		}
 		for name, got := range map[string][]record.Record{"iterator": read(t, batch), "independent decoder": f.asRecords()} {
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := diffRecords(want, got); diff != "" {
 				rt.Fatalf("%s (-want +got):\n%s", name, diff)
 			}
 		}

@@ -169,7 +169,7 @@ func (c *checker) runCompressed(codec Codec, src []byte, limits Limits) *kerr.Er
 		return c.unreadable(err)
 	}
 	defer in.release()
-	w := window{buf: in.buf[:0], src: in, limit: limits.maxDecompressed()}
+	w := window{buf: in.buf[:0:windowSize], src: in, limit: limits.maxDecompressed()}
 	return c.run(&w)
 }
 

@@ -16,9 +16,9 @@ func seeds(f *testing.F) [][]byte {
 	var all [][]byte
 	for _, codec := range codecs {
 		all = append(all, build(f, codec, samples()[:4]))
-		for _, tc := range hostileRecords() {
-			all = append(all, forge(f, codec, 2, append(rec(varints(0, 0, 0, -1, -1, 0)), tc.p...)))
-		}
+	}
+	for _, tc := range hostileRecords() {
+		all = append(all, forge(f, record.None, 2, append(rec(varints(0, 0, 0, -1, -1, 0)), tc.p...)))
 	}
 	for _, tc := range hostileBatches(f) {
 		all = append(all, tc.p)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/record"
 )
@@ -41,7 +40,7 @@ func TestRecompress(t *testing.T) {
 			if got.Codec() != to || !got.CheckCRC() || got.Length() != len(got) || shared(got) != shared(b) || got.Count() != b.Count() || got.MaxTimestamp() != b.MaxTimestamp() {
 				t.Errorf("%s to %s: %v became %v", from, to, b, got)
 			}
-			if diff := cmp.Diff(want, read(t, got)); diff != "" {
+			if diff := diffRecords(want, read(t, got)); diff != "" {
 				t.Errorf("%s to %s (-want +got):\n%s", from, to, diff)
 			}
 			if !bytes.Equal(b, before) {
@@ -81,7 +80,7 @@ func TestRetain(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if diff := cmp.Diff(want, read(t, got)); diff != "" || n != len(want) {
+					if diff := diffRecords(want, read(t, got)); diff != "" || n != len(want) {
 						t.Errorf("%d records (-want +got):\n%s", n, diff)
 					}
 					if shared(got) != shared(b) || got.Codec() != codec || !got.CheckCRC() || got.Length() != len(got) || got.MaxTimestamp() != newest {
