@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/zk"
+	"github.com/ottla/ottla/zk/store"
+	"github.com/ottla/ottla/zk/znode"
+)
+
+// registrar keeps the broker registered in /brokers/ids through all of its ZooKeeper sessions, and tells the controller of each.
+//
+// Its hooks are called by one goroutine, one after the other, and the next session is not begun before Expired has returned; start runs
+// in another goroutine. mu makes them take turns.
+type registrar struct {
+	broker *Broker
+	own    *store.OwnSessions
+	dir    string // where the session is saved
+	remove func()
+
+	current atomic.Pointer[store.Store]
+	epoch   atomic.Int64
+
+	mu         sync.Mutex
+	started    bool          // start was called: from now on every session is registered
+	session    *zk.Session   // the current one
+	registered chan struct{} // closed once the broker was registered for the first time
+}
+
+func newRegistrar(b *Broker, own *store.OwnSessions, dir string) *registrar {
+	r := &registrar{broker: b, own: own, dir: dir, registered: make(chan struct{})}
+	r.epoch.Store(int64(cluster.NoBrokerEpoch))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	session, remove := b.zk.OnSession(zk.Hooks{Expired: r.expired, New: r.renewed})
+	r.remove = remove
+	r.adoptLocked(session)
+	return r
+}
+
+// store returns the operations on the current session.
+func (r *registrar) store() *store.Store { return r.current.Load() }
+
+// brokerEpoch returns the czxid of the current registration, NoBrokerEpoch while there is none.
+func (r *registrar) brokerEpoch() cluster.BrokerEpoch { return cluster.BrokerEpoch(r.epoch.Load()) }
+
+func (r *registrar) adoptLocked(s *zk.Session) {
+	r.session = s
+	r.current.Store(store.New(s, r.own))
+}
+
+// start registers the broker for the first time. If the session ends meanwhile, the next one is registered instead.
+func (r *registrar) start(ctx context.Context) error {
+	r.mu.Lock()
+	r.started = true
+	err := r.registerLocked(ctx)
+	r.mu.Unlock()
+	if err == nil || !errors.Is(err, zk.ErrSessionExpired) {
+		return err
+	}
+	select {
+	case <-r.registered:
+		return nil
+	case <-r.broker.done:
+		return r.broker.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("register broker %d: %w", r.broker.id, errors.Join(ctx.Err(), err))
+	}
+}
+
+// expired is told that the session is over: everything that rests on it ends before the next begins.
+func (r *registrar) expired(*zk.Session) {
+	r.mu.Lock()
+	started := r.started
+	r.epoch.Store(int64(cluster.NoBrokerEpoch))
+	r.mu.Unlock()
+	r.broker.log.Warn("the ZooKeeper session is over; registering again with the next one")
+	if started {
+		r.broker.controller.SessionExpired()
+	}
+}
+
+// renewed is told of the next session.
+func (r *registrar) renewed(s *zk.Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.adoptLocked(s)
+	if !r.started {
+		return
+	}
+	if err := r.registerLocked(context.Background()); err != nil && !errors.Is(err, zk.ErrSessionExpired) && !errors.Is(err, zk.ErrClosed) {
+		r.broker.fail(err)
+	}
+}
+
+// registerLocked writes /brokers/ids/<id> in the current session and starts the controller's part of it.
+func (r *registrar) registerLocked(ctx context.Context) error {
+	b := r.broker
+	if err := saveSession(b.cfg.FS, r.dir, b.cfg.Settings.String("zookeeper.connect"), r.session); err != nil {
+		b.log.Warn("after a crash this broker will have to wait until its session expires", "error", err)
+	}
+	epoch, err := r.store().RegisterBroker(ctx, b.id, b.registration(time.Now()))
+	if err != nil {
+		return fmt.Errorf("register broker %d in ZooKeeper: %w", b.id, err)
+	}
+	r.epoch.Store(int64(epoch))
+	b.log.Info(fmt.Sprintf("Registered broker %d at path /brokers/ids/%d", b.id, b.id), "epoch", epoch, "addresses", fmt.Sprint(b.listeners.advertised))
+	b.controller.NewSession(r.session, r.store())
+	select {
+	case <-r.registered:
+	default:
+		close(r.registered)
+	}
+	return nil
+}
+
+// stop lets later sessions go unregistered. The registration itself ends with the session, after everything else has stopped, so that
+// the controller of a broker that stops does not take its own broker for dead.
+func (r *registrar) stop(context.Context) error {
+	r.remove()
+	return nil
+}
+
+// registration is the content of /brokers/ids/<id> (F§1.4).
+func (b *Broker) registration(now time.Time) znode.Broker {
+	return znode.Broker{
+		Endpoints: b.listeners.endpoints(),
+		JMXPort:   -1,
+		Timestamp: now.UnixMilli(),
+		Rack:      b.cfg.Settings.String("broker.rack"),
+	}
+}

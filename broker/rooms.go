@@ -1,0 +1,195 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/replica"
+	"github.com/ottla/ottla/broker/server"
+	"github.com/ottla/ottla/controller"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/dial"
+)
+
+// openLogs loads and recovers the partitions that are on disk.
+func (b *Broker) openLogs(ctx context.Context) error {
+	s := b.cfg.Settings
+	b.topics = newTopicSettings(s, b.registrar.store, b.log.Named("settings"))
+	if err := b.topics.loadAll(ctx); err != nil {
+		return err
+	}
+	var err error
+	b.logs, err = commitlog.OpenManager(ctx, commitlog.ManagerConfig{
+		FS:                 b.cfg.FS,
+		Dirs:               s.LogDirs(),
+		Locks:              b.dirs,
+		BrokerID:           b.id,
+		ClusterID:          b.clusterID,
+		Defaults:           logConfig(s.EffectiveTopic(nil)),
+		TopicConfig:        b.topics.cachedLogConfig,
+		RecoveryThreads:    s.Int("num.recovery.threads.per.data.dir"),
+		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
+		Logger:             b.log.Named("log"),
+		Now:                time.Now,
+		OnDirFailure:       b.dirFailed,
+	})
+	if err != nil {
+		return err
+	}
+	b.logs.Start()
+	b.onClose(b.logs.Close)
+	return nil
+}
+
+// dirFailed is told that a log directory is offline.
+func (b *Broker) dirFailed(dir string, err error) {
+	b.log.Error("stopping to serve replicas in a log directory that failed", "dir", dir, "error", err)
+	if b.replicas != nil {
+		b.replicas.DirFailed(dir)
+	}
+	if len(b.logs.OfflineDirs()) == len(b.logs.Dirs()) {
+		b.fail(fmt.Errorf("all log.dirs failed, the last one is %s: %w", dir, err))
+	}
+}
+
+// openListeners binds the ports; nothing is answered yet.
+func (b *Broker) openListeners(context.Context) error {
+	l, err := bind(b.cfg.Settings, b.cfg.Listen, b.cfg.HostName, b.log.Named("network"))
+	if err != nil {
+		return err
+	}
+	b.listeners = l
+	b.onClose(func(ctx context.Context) error { l.close(ctx); return nil })
+	return nil
+}
+
+// openReplicas starts the room that plays the roles which the controller gives.
+func (b *Broker) openReplicas(context.Context) error {
+	s := b.cfg.Settings
+	b.replicas = replica.New(replica.Config{
+		BrokerID:             b.id,
+		BrokerEpoch:          b.registrar.brokerEpoch,
+		Logs:                 b.logs,
+		Metadata:             b.metadata,
+		TopicConfig:          b.topics.logConfig,
+		MinISR:               b.topics.minISR,
+		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
+		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
+		Now:                  time.Now,
+		Logger:               b.log.Named("replica"),
+	})
+	b.onClose(b.replicas.Close)
+	return nil
+}
+
+// serve registers the broker and starts answering.
+func (b *Broker) serve(ctx context.Context) error {
+	s := b.cfg.Settings
+	srv := server.New(server.Deps{
+		BrokerID:   b.id,
+		Replicas:   b.replicas,
+		Metadata:   b.metadata,
+		Topics:     topicAdmin{b.controller},
+		Configs:    describer{s, b.topics},
+		AutoCreate: b.autoCreate(),
+		Listener:   s.InterBrokerListener(),
+		Now:        time.Now,
+		Logger:     b.log.Named("server"),
+	})
+	b.listeners.serve(srv, dial.ServerOptions{
+		MaxRequestBytes:   s.Int("socket.request.max.bytes"),
+		MaxConnectionIdle: s.Milliseconds("connections.max.idle.ms"),
+	})
+	b.onClose(func(context.Context) error { srv.Close(); return nil })
+	if err := b.registrar.start(ctx); err != nil {
+		return err
+	}
+	b.onClose(b.registrar.stop)
+	if err := b.awaitController(ctx); err != nil {
+		return err
+	}
+	srv.SetServing(true)
+	return nil
+}
+
+// awaitController waits until the broker knows a controller and itself as alive, so that the first client finds a cluster.
+func (b *Broker) awaitController(ctx context.Context) error {
+	for {
+		changed := b.metadata.Changed()
+		if _, ok := b.metadata.Image().Broker(b.id); ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-b.done:
+			return b.Err()
+		case <-ctx.Done():
+			return fmt.Errorf("broker %d is registered and waits for a controller: %w", b.id, ctx.Err())
+		}
+	}
+}
+
+// openController starts the room that can become the controller. It takes part in elections once the broker is registered.
+func (b *Broker) openController(context.Context) error {
+	s := b.cfg.Settings
+	b.controller = controller.New(controller.Config{
+		BrokerID:            b.id,
+		Metadata:            b.metadata,
+		Dial:                b.cfg.Dial,
+		InterBrokerListener: s.InterBrokerListener(),
+		Logger:              b.log.Named("controller"),
+		Now:                 time.Now,
+		NumPartitions:       s.Int("num.partitions"),
+		ReplicationFactor:   s.Int("default.replication.factor"),
+		DeleteTopics:        s.Bool("delete.topic.enable"),
+		UncleanElection:     s.Bool("unclean.leader.election.enable"),
+		ValidateTopicConfig: s.ValidateTopic,
+	})
+	b.onClose(b.controller.Close)
+	return nil
+}
+
+// autoCreate returns what creates topics that are asked for; nil when auto.create.topics.enable is off.
+func (b *Broker) autoCreate() func(context.Context, string) error {
+	s := b.cfg.Settings
+	if !s.Bool("auto.create.topics.enable") {
+		return nil
+	}
+	return func(ctx context.Context, topic string) error {
+		spec := controller.TopicSpec{Name: topic, NumPartitions: -1, ReplicationFactor: -1}
+		switch topic {
+		case cluster.GroupMetadataTopic:
+			spec.NumPartitions, spec.ReplicationFactor = int32(s.Int("offsets.topic.num.partitions")), int32(s.Int("offsets.topic.replication.factor"))
+		case cluster.TransactionStateTopic:
+			spec.NumPartitions, spec.ReplicationFactor = int32(s.Int("transaction.state.log.num.partitions")), int32(s.Int("transaction.state.log.replication.factor"))
+		}
+		return b.controller.AutoCreateTopic(ctx, spec)
+	}
+}
+
+// topicAdmin lets clients create and delete topics at the controller.
+type topicAdmin struct{ c *controller.Controller }
+
+// CreateTopics implements server.Topics.
+func (a topicAdmin) CreateTopics(ctx context.Context, topics []server.TopicSpec, timeout time.Duration, validateOnly bool) []server.TopicResult {
+	specs := make([]controller.TopicSpec, len(topics))
+	for i, t := range topics {
+		specs[i] = controller.TopicSpec(t)
+	}
+	return topicResults(a.c.CreateTopics(ctx, specs, timeout, validateOnly))
+}
+
+// DeleteTopics implements server.Topics.
+func (a topicAdmin) DeleteTopics(ctx context.Context, names []string, timeout time.Duration) []server.TopicResult {
+	return topicResults(a.c.DeleteTopics(ctx, names, timeout))
+}
+
+func topicResults(in []controller.TopicResult) []server.TopicResult {
+	out := make([]server.TopicResult, len(in))
+	for i, r := range in {
+		out[i] = server.TopicResult{Name: r.Name, ID: r.ID, Err: r.Err, NumPartitions: r.NumPartitions, ReplicationFactor: r.ReplicationFactor}
+	}
+	return out
+}
