@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,7 @@ import (
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/proto/dial"
 	"github.com/ottla/ottla/proto/memnet"
+	"github.com/ottla/ottla/zk"
 	"github.com/ottla/ottla/zk/embedded"
 )
 
@@ -178,36 +180,43 @@ func (c *Cluster) Restart(t testing.TB, id int) {
 }
 
 // TryRestart is Restart for brokers that may refuse to start.
-func (c *Cluster) TryRestart(id int) error {
+func (c *Cluster) TryRestart(id int) error { return c.start(c.nodes[id], nil) }
+
+// start starts a broker on a node; extra goes over all other settings.
+func (c *Cluster) start(n *node, extra config.Properties) error {
 	given := config.Properties{
-		"broker.id":                        fmt.Sprint(id),
-		"zookeeper.connect":                zookeeperAddr,
-		"listeners":                        "PLAINTEXT://" + net.JoinHostPort(host(id), brokerPort),
-		"log.dirs":                         "/logs",
-		"offsets.topic.replication.factor": "1",
+		"broker.id":         strconv.Itoa(n.id),
+		"zookeeper.connect": zookeeperAddr,
+		"listeners":         "PLAINTEXT://" + net.JoinHostPort(host(n.id), brokerPort),
+		"log.dirs":          "/logs",
 	}
 	maps.Copy(given, c.settings)
+	maps.Copy(given, extra)
 	settings, _, err := config.NewServer(given)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	from := c.net.Dialer(host(id))
+	from := c.net.Dialer(host(n.id))
 	b, err := broker.Start(ctx, broker.Config{
 		Settings:      settings,
-		FS:            c.nodes[id].disk,
+		FS:            n.disk,
 		Listen:        c.net.Listen,
 		Dial:          from,
-		DialZooKeeper: func(ctx context.Context, _, addr string) (net.Conn, error) { return from(ctx, addr) },
-		HostName:      host(id),
-		Logger:        c.logger.Named(host(id)),
+		DialZooKeeper: zkDialer(from),
+		HostName:      host(n.id),
+		Logger:        c.logger.Named(host(n.id)),
 	})
 	if err != nil {
 		return err
 	}
-	c.nodes[id].set(b)
+	n.set(b)
 	return nil
+}
+
+func zkDialer(d dial.Dialer) zk.Dialer {
+	return func(ctx context.Context, _, addr string) (net.Conn, error) { return d(ctx, addr) }
 }
 
 // Stop stops a broker in order, as SIGTERM does.
