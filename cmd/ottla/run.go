@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // streams are the standard streams of a command.
@@ -20,7 +21,7 @@ type streams struct {
 type command struct {
 	// name is the word behind ottla.
 	name string
-	// scripts are the names of Kafka's scripts that do the same, without .sh.
+	// scripts are other names: those of Kafka's scripts that do the same, without .sh.
 	scripts []string
 	// about says what the command does, in a line.
 	about string
@@ -31,12 +32,17 @@ type command struct {
 // commands returns all commands in the order in which they are listed.
 func commands() []command {
 	return []command{
+		{"quickstart", []string{"run"}, "Run a broker and what it needs in one process.", runQuickstart},
+		{"broker", []string{"kafka-server-start"}, "Run a broker.", runBroker},
+		{"zookeeper", []string{"zookeeper-server-start"}, "Run the coordination service.", runZooKeeper},
+		{"stop", nil, "Stop the brokers, or the coordination service, of this machine.", runStop},
 		{"topics", []string{"kafka-topics"}, "Create, list, describe and delete topics.", runTopics},
 		{"console-producer", []string{"kafka-console-producer"}, "Send the lines of standard input to a topic.", runConsoleProducer},
 		{"console-consumer", []string{"kafka-console-consumer"}, "Print the records of a topic.", runConsoleConsumer},
 		{"get-offsets", []string{"kafka-get-offsets"}, "Print the offsets of partitions.", runGetOffsets},
 		{"producer-perf-test", []string{"kafka-producer-perf-test"}, "Measure how fast records are written.", runProducerPerf},
 		{"consumer-perf-test", []string{"kafka-consumer-perf-test"}, "Measure how fast records are read.", runConsumerPerf},
+		{"healthcheck", nil, "Ask a broker whether it is ready.", runHealthcheck},
 		{"version", nil, "Print the version.", runVersion},
 	}
 }
@@ -75,6 +81,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// A second signal ends the process at once. One that comes with the first does not count: timeout(1) signals the process and then its group.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	return c.run(ctx, rest, std)
 }
 

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // Files is the sink of a server: Kafka's log files in one directory, and a copy of server.log on a stream. Files start anew each hour; the
 // finished hour's is renamed to server.log.2024-10-25-09.
 //
-//	controller.log     loggers of the controller
+//	controller.log     kafka.controller.…
 //	state-change.log   state.change.logger: every order from the controller
 //	server.log         everything else
 //
@@ -45,20 +47,20 @@ func OpenFiles(dir string, stream io.Writer, now time.Time) (*Files, error) {
 	return f, nil
 }
 
-// fileOf returns the file that a logger's lines go to.
-func fileOf(logger string) string {
+// fileOf returns the file that the lines of a category go to.
+func fileOf(category string) string {
 	switch {
-	case strings.HasPrefix(logger, "state.change.logger"):
+	case strings.HasPrefix(category, "state.change.logger"):
 		return "state-change.log"
-	case strings.HasPrefix(logger, "kafka.controller"), logger == "controller", strings.HasPrefix(logger, "controller."), strings.Contains(logger, ".controller."), strings.HasSuffix(logger, ".controller"):
+	case strings.HasPrefix(category, "kafka.controller"):
 		return "controller.log"
 	}
 	return "server.log"
 }
 
 // Write implements [Sink]. A line that cannot be written to its file goes to the stream instead.
-func (f *Files) Write(at time.Time, logger string, line []byte) {
-	name := fileOf(logger)
+func (f *Files) Write(at time.Time, _ hclog.Level, category string, line []byte) {
+	name := fileOf(category)
 	file, err := f.file(name, at)
 	if err == nil {
 		_, err = file.Write(line)

@@ -24,18 +24,47 @@ import (
 
 // Sink takes finished lines. Write is called with one whole line, newline included, and by one goroutine at a time for each sink.
 type Sink interface {
-	// Write stores a line that a logger of this name wrote at this time.
-	Write(at time.Time, logger string, line []byte)
+	// Write stores a line that a logger of this category wrote at this time. The line is valid during the call only.
+	Write(at time.Time, level hclog.Level, category string, line []byte)
 }
 
 // Stream is the sink that writes everything to w.
 func Stream(w io.Writer) Sink { return stream{w} }
 
+// Above is the sink that passes on what is of this level or a higher one.
+func Above(level hclog.Level, to Sink) Sink { return above{level, to} }
+
+// Tee is the sink that passes everything on to several.
+func Tee(to ...Sink) Sink { return tee(to) }
+
+// above filters by level.
+type above struct {
+	level hclog.Level
+	to    Sink
+}
+
+// Write implements [Sink].
+func (a above) Write(at time.Time, level hclog.Level, category string, line []byte) {
+	if level >= a.level {
+		a.to.Write(at, level, category, line)
+	}
+}
+
+// tee copies.
+type tee []Sink
+
+// Write implements [Sink].
+func (t tee) Write(at time.Time, level hclog.Level, category string, line []byte) {
+	for _, s := range t {
+		s.Write(at, level, category, line)
+	}
+}
+
 // stream writes lines to a writer. What cannot be written is lost: there is nowhere to say so.
 type stream struct{ w io.Writer }
 
 // Write implements [Sink].
-func (s stream) Write(_ time.Time, _ string, line []byte) { _, _ = s.w.Write(line) }
+func (s stream) Write(_ time.Time, _ hclog.Level, _ string, line []byte) { _, _ = s.w.Write(line) }
 
 // Logger is an hclog.Logger in Kafka's layout.
 type Logger struct {
@@ -46,8 +75,9 @@ type Logger struct {
 
 // shared is what all loggers of a family have in common.
 type shared struct {
-	level atomic.Int32
-	now   func() time.Time
+	level    atomic.Int32
+	now      func() time.Time
+	category func(name string) string // nil for the name itself
 
 	mu   sync.Mutex // guards sink and buf
 	sink Sink
@@ -61,6 +91,38 @@ func New(sink Sink, name string, level hclog.Level, now func() time.Time) *Logge
 	s := &shared{sink: sink, now: now}
 	s.level.Store(int32(level))
 	return &Logger{shared: s, name: name}
+}
+
+// NewServer returns a logger without a name for a server. In the place of its rooms' names the lines have those of the classes of Kafka that do the
+// same, see [ServerCategory], because that is what operators search and filter by.
+func NewServer(sink Sink, level hclog.Level, now func() time.Time) *Logger {
+	l := New(sink, "", level, now)
+	l.shared.category = ServerCategory
+	return l
+}
+
+// categories maps the rooms of a broker to Kafka's classes.
+var categories = map[string]string{
+	"":                   "kafka.server.KafkaServer",
+	"log":                "kafka.log.LogManager",
+	"replica":            "kafka.server.ReplicaManager",
+	"server":             "kafka.server.KafkaApis",
+	"network":            "kafka.network.SocketServer",
+	"zookeeper":          "kafka.zookeeper.ZooKeeperClient",
+	"settings":           "kafka.server.DynamicConfigManager",
+	"controller":         "kafka.controller.KafkaController",
+	"controller.channel": "kafka.controller.RequestSendThread",
+}
+
+// ServerCategory returns what stands in parentheses for a logger of a broker: the class of Kafka for a room that has one, and the name itself for others.
+func ServerCategory(name string) string {
+	if c, ok := categories[name]; ok {
+		return c
+	}
+	if room, rest, ok := strings.Cut(name, "."); ok && categories[room] != "" {
+		return categories[room] + "." + rest
+	}
+	return name
 }
 
 // Log writes a message and pairs of key and value, if the level is on.
@@ -81,13 +143,17 @@ func (l *Logger) Log(level hclog.Level, msg string, args ...any) {
 	s.buf.WriteString(msg)
 	writePairs(&s.buf, l.implied)
 	writePairs(&s.buf, args)
-	if l.name != "" {
+	category := l.name
+	if s.category != nil {
+		category = s.category(category)
+	}
+	if category != "" {
 		s.buf.WriteString(" (")
-		s.buf.WriteString(l.name)
+		s.buf.WriteString(category)
 		s.buf.WriteByte(')')
 	}
 	s.buf.WriteByte('\n')
-	s.sink.Write(at, l.name, s.buf.Bytes())
+	s.sink.Write(at, level, category, s.buf.Bytes())
 }
 
 // on reports whether a level is written.

@@ -62,7 +62,7 @@ func TestFilesRollEachHour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := New(files, "broker", hclog.Info, c.now)
+	l := NewServer(files, hclog.Info, c.now)
 	l.Info("one")
 	l.Named("controller").Info("elected")
 	c.at = start.Add(time.Minute)
@@ -95,5 +95,26 @@ func TestOpenFilesNamesTheDirectory(t *testing.T) {
 	}
 	if _, err := OpenFiles(filepath.Join(file, "logs"), os.Stdout, start); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestServerCategory(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "kafka.server.KafkaServer", "controller": "kafka.controller.KafkaController", "controller.channel": "kafka.controller.RequestSendThread",
+		"controller.x": "kafka.controller.KafkaController.x", "other": "other",
+	} {
+		if got := ServerCategory(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestAboveAndTee(t *testing.T) {
+	var all, loud bytes.Buffer
+	l := New(Tee(Stream(&all), Above(hclog.Warn, Stream(&loud))), "x", hclog.Info, (&clock{start}).now)
+	l.Info("quiet")
+	l.Warn("loud")
+	if strings.Count(all.String(), "\n") != 2 || !strings.Contains(loud.String(), "loud") || strings.Contains(loud.String(), "quiet") {
+		t.Errorf("all %q, loud %q", all.String(), loud.String())
 	}
 }
