@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -47,11 +48,9 @@ func LockDirs(fsys vfs.FS, dirs []string) (*DirLocks, error) {
 }
 
 func (l *DirLocks) lock(fsys vfs.FS, dir string) (op string, err error) {
-	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
+	if err := makeDir(fsys, dir); err != nil {
 		return "create the log directory", err
 	}
-	// Best effort for the name of a directory that was created just now; the one above may not be ours to open.
-	_ = fsys.SyncDir(filepath.Dir(dir))
 	lock, err := fsys.Lock(filepath.Join(dir, lockFile))
 	if err != nil {
 		return "lock the log directory", err
@@ -59,6 +58,30 @@ func (l *DirLocks) lock(fsys vfs.FS, dir string) (op string, err error) {
 	l.held[dir] = lock
 	l.order = append(l.order, dir)
 	return "", nil
+}
+
+// makeDir creates a directory, and the missing ones above it, with durable names.
+func makeDir(fsys vfs.FS, path string) error {
+	var made []string
+	for p := path; ; p = filepath.Dir(p) {
+		_, err := fsys.Stat(p)
+		if err == nil || p == filepath.Dir(p) {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		made = append(made, p)
+	}
+	if err := fsys.MkdirAll(path, dirPerm); err != nil {
+		return err
+	}
+	for _, p := range made {
+		if err := fsys.SyncDir(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Dirs returns the directories that are locked, in the order given.
