@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,13 +148,14 @@ func (c *Client) refreshLoop() {
 	}
 }
 
-// wanting reports whether a tracked topic is not usable yet, so that fetching again at once would hardly help.
+// wanting reports whether a tracked topic cannot be used yet, or not all of it, so that fetching again at once would hardly help.
 func (m *metadata) wanting() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := m.view.Load()
 	for name := range m.tracked {
-		if t, ok := v.topics[name]; !ok || t.Err != kerr.None {
+		t, ok := v.topics[name]
+		if !ok || t.Err != kerr.None || slices.ContainsFunc(t.Partitions, func(p Partition) bool { return p.Leader < 0 }) {
 			return true
 		}
 	}

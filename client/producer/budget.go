@@ -64,6 +64,17 @@ func (b *budget) take(ctx context.Context, closed <-chan struct{}, n int64, pati
 	return nil // granted at the last moment
 }
 
+// try reserves n bytes if that is possible at once.
+func (b *budget) try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.free < n || len(b.queue) > 0 {
+		return false
+	}
+	b.free -= n
+	return true
+}
+
 // withdraw removes a claim and reports whether it was still waiting.
 func (b *budget) withdraw(c *claim) bool {
 	b.mu.Lock()

@@ -31,8 +31,13 @@ func (p *Producer) housekeeping() {
 	}
 }
 
-// follow brings all topics up to date with the metadata.
+// follow brings all topics up to date with the metadata. While records wait for a leader it asks for newer metadata; the client paces that.
 func (p *Producer) follow() {
+	defer func() {
+		if p.stranded() {
+			p.cl.RequestRefresh()
+		}
+	}()
 	for name := range *p.topics.Load() {
 		if meta, ok := p.cl.CachedTopic(name); ok && len(meta.Partitions) > 0 {
 			if _, err := p.adopt(meta); err != nil {
@@ -40,6 +45,24 @@ func (p *Producer) follow() {
 			}
 		}
 	}
+}
+
+// stranded reports whether a partition without a leader has something to send.
+func (p *Producer) stranded() bool {
+	if p.live.Load() == 0 {
+		return false
+	}
+	for _, t := range *p.topics.Load() {
+		for _, part := range *t.parts.Load() {
+			part.mu.Lock()
+			stranded := part.sender == nil && part.hasDataLocked()
+			part.mu.Unlock()
+			if stranded {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // expire fails the batches whose time is over and returns when the next one's will be. Batches of a partition are all younger than the one

@@ -136,7 +136,11 @@ func (p *partition) hasDataLocked() bool { return p.open != nil || len(p.queue) 
 
 // offerLocked tells the sender that there may be something to send.
 func (p *partition) offerLocked() {
-	if p.sender == nil || p.place == ready || !p.hasDataLocked() || len(p.flying) >= p.topic.producer.cfg.perPartition() {
+	if p.place == ready || !p.hasDataLocked() || len(p.flying) >= p.topic.producer.cfg.perPartition() {
+		return
+	}
+	if p.sender == nil {
+		p.topic.producer.nudge() // somebody has to look for a leader
 		return
 	}
 	if p.place == lingering && (len(p.queue) == 0 || !p.notBefore.IsZero() && time.Now().Before(p.notBefore)) {

@@ -67,7 +67,8 @@ type Producer struct {
 	closed   atomic.Bool                       // no more records are taken
 	flushing atomic.Int32                      // flushes that are going on: nothing lingers
 	live     atomic.Int64                      // batches without an outcome
-	busy     chan struct{}                     // capacity 1: live was zero and is not any more
+	busy     chan struct{}                     // capacity 1: the housekeeper has something to look at
+	waiters  sync.Pool                         // of *waiter
 
 	mu      sync.Mutex
 	aborted bool
@@ -88,6 +89,7 @@ func New(cl *client.Client, opts ...Option) (*Producer, error) {
 	p := &Producer{cl: cl, cfg: cfg, mem: newBudget(cfg.bufferMemory), busy: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.topics.Store(&map[string]*topic{})
+	p.waiters.New = newWaiter
 	p.out.senders = map[cluster.BrokerID]*sender{}
 	p.wait.Go(p.housekeeping)
 	return p, nil
@@ -137,12 +139,19 @@ func (p *Producer) sendSlow(ctx context.Context, part *partition, r Record, f fu
 	part.mu.Lock()
 	size := max(need, part.target)
 	part.mu.Unlock()
-	if p.mem.waiting.Load() > 0 {
-		size = max(need, min(size, p.cfg.batchSize)) // memory is short: no growing
+	if small := max(need, p.cfg.batchSize); size > small && !p.mem.try(int64(size)) {
+		size = small // memory is short: no growing
+	} else if size > small {
+		return p.sendInto(part, size, r, f)
 	}
 	if err := p.mem.take(ctx, p.ctx.Done(), int64(size), p.cfg.maxBlock, p.hurry); err != nil {
 		return &client.Error{Op: "send to", Broker: cluster.NoBroker, TopicPartition: part.id(), Err: err}
 	}
+	return p.sendInto(part, size, r, f)
+}
+
+// sendInto opens a batch of the given size, which has been reserved, and adds the record to it.
+func (p *Producer) sendInto(part *partition, size int, r Record, f func(Result, error)) error {
 	part.mu.Lock()
 	if part.dead != nil {
 		part.mu.Unlock()
@@ -166,7 +175,8 @@ func (p *Producer) sendSlow(ctx context.Context, part *partition, r Record, f fu
 	return nil
 }
 
-// waiter is a Send that waits. The callback is made once, because every method value is an allocation.
+// waiter is a Send that waits. The callback is made once, because every closure is an allocation. The pool of waiters is the producer's own:
+// channels must not wander between synctest bubbles.
 type waiter struct {
 	ch       chan outcome
 	callback func(Result, error)
@@ -177,22 +187,22 @@ type outcome struct {
 	err    error
 }
 
-var waiters = sync.Pool{New: func() any {
+func newWaiter() any {
 	w := &waiter{ch: make(chan outcome, 1)}
 	w.callback = func(r Result, err error) { w.ch <- outcome{r, err} }
 	return w
-}}
+}
 
 // Send writes a record and waits for the answer. When ctx ends first, the record may still be written.
 func (p *Producer) Send(ctx context.Context, r Record) (Result, error) {
-	w := waiters.Get().(*waiter)
+	w := p.waiters.Get().(*waiter)
 	if err := p.SendAsync(ctx, r, w.callback); err != nil {
-		waiters.Put(w)
+		p.waiters.Put(w)
 		return Result{}, err
 	}
 	select {
 	case o := <-w.ch:
-		waiters.Put(w)
+		p.waiters.Put(w)
 		return o.result, o.err
 	case <-ctx.Done():
 		return Result{}, context.Cause(ctx) // w is lost: its answer is still to come
@@ -243,7 +253,6 @@ func (p *Producer) Close(ctx context.Context) error {
 	p.closed.Store(true)
 	err := p.Flush(ctx)
 	p.abort()
-	p.wait.Wait()
 	return err
 }
 
@@ -255,11 +264,18 @@ func (p *Producer) abort() {
 	p.out.Lock()
 	p.out.aborted = true
 	p.out.Unlock()
-	p.cancel()
 	for _, t := range *p.topics.Load() {
 		for _, part := range *t.parts.Load() {
 			part.mu.Lock()
 			part.dead = client.ErrClosed
+			part.mu.Unlock()
+		}
+	}
+	p.cancel()
+	p.wait.Wait() // what was in flight has its outcome now; what stood behind it follows, so that the order is kept
+	for _, t := range *p.topics.Load() {
+		for _, part := range *t.parts.Load() {
+			part.mu.Lock()
 			doomed := part.drainLocked()
 			part.mu.Unlock()
 			p.conclude(doomed, 0, client.ErrClosed)
@@ -270,10 +286,15 @@ func (p *Producer) abort() {
 // born counts batches that want an outcome.
 func (p *Producer) born(n int64) {
 	if p.live.Add(n) == n {
-		select {
-		case p.busy <- struct{}{}:
-		default:
-		}
+		p.nudge()
+	}
+}
+
+// nudge wakes the housekeeper.
+func (p *Producer) nudge() {
+	select {
+	case p.busy <- struct{}{}:
+	default:
 	}
 }
 

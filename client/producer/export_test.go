@@ -1,0 +1,4 @@
+package producer
+
+// ConfigForTest lets tests write options.
+type ConfigForTest = config
