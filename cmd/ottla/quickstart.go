@@ -206,7 +206,7 @@ Type this in another terminal:
   %s
 
 Ctrl-C stops everything; the data stays.
-`, version(), time.Since(q.started).Milliseconds(), server, b.ID(), zkPort, q.dir, filepath.Join(q.dir, "logs", "server.log"),
+`, versionName(), time.Since(q.started).Milliseconds(), server, b.ID(), zkPort, q.dir, filepath.Join(q.dir, "logs", "server.log"),
 		tool("topics", "--create --topic quickstart-events --bootstrap-server "+server),
 		tool("console-producer", "--topic quickstart-events --bootstrap-server "+server),
 		tool("console-consumer", "--topic quickstart-events --from-beginning --bootstrap-server "+server))

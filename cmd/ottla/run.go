@@ -21,8 +21,8 @@ type streams struct {
 type command struct {
 	// name is the word behind ottla.
 	name string
-	// scripts are other names: those of Kafka's scripts that do the same, without .sh.
-	scripts []string
+	// aliases are other names: of the script of Kafka that does the same, without .sh, and of the classes that such scripts run.
+	aliases []string
 	// about says what the command does, in a line.
 	about string
 	// run does it. The result is the exit code. ctx ends on SIGINT, SIGTERM and SIGHUP.
@@ -33,15 +33,15 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"quickstart", []string{"run"}, "Run a broker and what it needs in one process.", runQuickstart},
-		{"broker", []string{"kafka-server-start"}, "Run a broker.", runBroker},
-		{"zookeeper", []string{"zookeeper-server-start"}, "Run the coordination service.", runZooKeeper},
+		{"broker", []string{"kafka.Kafka"}, "Run a broker.", runBroker},
+		{"zookeeper", []string{"org.apache.zookeeper.server.quorum.QuorumPeerMain"}, "Run the coordination service.", runZooKeeper},
 		{"stop", nil, "Stop the brokers, or the coordination service, of this machine.", runStop},
-		{"topics", []string{"kafka-topics"}, "Create, list, describe and delete topics.", runTopics},
-		{"console-producer", []string{"kafka-console-producer"}, "Send the lines of standard input to a topic.", runConsoleProducer},
-		{"console-consumer", []string{"kafka-console-consumer"}, "Print the records of a topic.", runConsoleConsumer},
-		{"get-offsets", []string{"kafka-get-offsets"}, "Print the offsets of partitions.", runGetOffsets},
-		{"producer-perf-test", []string{"kafka-producer-perf-test"}, "Measure how fast records are written.", runProducerPerf},
-		{"consumer-perf-test", []string{"kafka-consumer-perf-test"}, "Measure how fast records are read.", runConsumerPerf},
+		{"topics", []string{"kafka-topics", "kafka.admin.TopicCommand", "org.apache.kafka.tools.TopicCommand"}, "Create, list, describe and delete topics.", runTopics},
+		{"console-producer", []string{"kafka-console-producer", "kafka.tools.ConsoleProducer", "org.apache.kafka.tools.ConsoleProducer"}, "Send the lines of standard input to a topic.", runConsoleProducer},
+		{"console-consumer", []string{"kafka-console-consumer", "kafka.tools.ConsoleConsumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"}, "Print the records of a topic.", runConsoleConsumer},
+		{"get-offsets", []string{"kafka-get-offsets", "kafka.tools.GetOffsetShell", "org.apache.kafka.tools.GetOffsetShell"}, "Print the offsets of partitions.", runGetOffsets},
+		{"producer-perf-test", []string{"kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"}, "Measure how fast records are written.", runProducerPerf},
+		{"consumer-perf-test", []string{"kafka-consumer-perf-test", "kafka.tools.ConsumerPerformance", "org.apache.kafka.tools.ConsumerPerformance"}, "Measure how fast records are read.", runConsumerPerf},
 		{"healthcheck", nil, "Ask a broker whether it is ready.", runHealthcheck},
 		{"version", nil, "Print the version.", runVersion},
 	}
@@ -93,7 +93,7 @@ func find(name string) *command {
 		if c.name == name {
 			return &all[i]
 		}
-		for _, s := range c.scripts {
+		for _, s := range c.aliases {
 			if s == name {
 				return &all[i]
 			}
@@ -104,7 +104,7 @@ func find(name string) *command {
 
 // listCommands prints what ottla can do.
 func listCommands(w io.Writer) {
-	fmt.Fprintf(w, "Ottla %s: classic Kafka in Go, coordinated by ZooKeeper, over gRPC.\n\nUsage: ottla <command> [options]\n\n", version())
+	fmt.Fprintf(w, "Ottla %s: classic Kafka in Go, coordinated by ZooKeeper, over gRPC.\n\nUsage: ottla <command> [options]\n\n", versionName())
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.about)
 	}

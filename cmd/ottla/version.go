@@ -6,13 +6,13 @@ import (
 	"runtime/debug"
 )
 
-// release is the version of a release. The build sets it: -ldflags "-X main.release=1.2.3".
-var release = ""
+// version is the version of this binary. The build sets it: -ldflags "-X main.version=1.2.3".
+var version = ""
 
-// version returns the version of this binary: the release's, or else that of the module or of the revision it was built from.
-func version() string {
-	if release != "" {
-		return release
+// versionName returns the version that the build set, or else that of the module.
+func versionName() string {
+	if version != "" {
+		return version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
@@ -23,6 +23,6 @@ func version() string {
 
 // runVersion prints the version.
 func runVersion(_ context.Context, _ []string, std streams) int {
-	fmt.Fprintln(std.out, version())
+	fmt.Fprintln(std.out, versionName())
 	return 0
 }

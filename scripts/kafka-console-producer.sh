@@ -1,0 +1,4 @@
+#!/bin/sh
+# Sends the lines of standard input to a topic.
+[ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
+exec "$(dirname -- "$0")/kafka-run-class.sh" console-producer "$@"

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Measures how fast records are written.
+[ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
+exec "$(dirname -- "$0")/kafka-run-class.sh" producer-perf-test "$@"

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Stops the brokers of this machine, without waiting for them. SIGNAL names another signal than TERM.
+[ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
+exec "$(dirname -- "$0")/kafka-run-class.sh" stop broker "$@"
