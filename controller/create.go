@@ -220,6 +220,7 @@ func hasLeaders(image *metadata.Image, r TopicResult) bool {
 // await waits until ready says so of each result at the given places, and puts REQUEST_TIMED_OUT into those of which it does not
 // before timeout has passed or ctx is done.
 func (c *Controller) await(ctx context.Context, results []TopicResult, places []int, timeout time.Duration, ready func(*metadata.Image, TopicResult) bool) {
+	places = slices.Clone(places)
 	timer := time.NewTimer(max(timeout, 0))
 	defer timer.Stop()
 	for {
