@@ -275,7 +275,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			<-release
 			return nil
 		}
-		p := start(t, fc, producer.BufferMemory(64<<10), producer.MaxBlock(time.Second), producer.BatchSize(4096), producer.Linger(time.Hour), producer.DeliveryTimeout(2*time.Hour))
+		p := start(t, fc, producer.BufferMemory(64<<10), producer.MaxBlock(time.Second), producer.BatchSize(4096), producer.AdaptiveBatching(false), producer.Linger(time.Hour), producer.DeliveryTimeout(2*time.Hour))
 		rec := producer.Record{Topic: "orders", Value: make([]byte, 1000)}
 		accepted := 0
 		var err error

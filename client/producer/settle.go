@@ -68,8 +68,9 @@ func (p *Producer) settle(s *sender, b *batch, a answer) {
 			err = fmt.Errorf("gave up after %d retries: %w", p.cfg.retries, err)
 		}
 	default:
-		if p.again(b, newLeader) {
-			p.cfg.logger.Debug("sending a batch again", "topic-partition", b.part.id(), "attempt", b.attempts+1, "error", err)
+		attempt := b.attempts
+		if p.again(b, newLeader) { // b is not ours any more
+			p.cfg.logger.Debug("sending a batch again", "topic-partition", b.part.id(), "attempt", attempt+1, "error", err)
 			return
 		}
 		err = p.timedOut(err)
