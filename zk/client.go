@@ -117,6 +117,8 @@ func (c *Client) supervise(life context.Context, s *Session) {
 		select {
 		case <-s.life.Done():
 		case <-life.Done():
+		}
+		if life.Err() != nil {
 			return
 		}
 		for _, h := range c.owners() {

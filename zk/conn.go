@@ -44,16 +44,16 @@ type wireConn struct {
 	pending []byte // what of the current frame has not been read
 
 	mu          sync.Mutex
-	established bool      // the handshake has been answered
-	connectSent time.Time // when the handshake was sent; zero before
-	inFlight    map[int32]sentRequest
-	pings       []time.Time // when the unanswered pings were sent
+	established bool          // the handshake has been answered
+	connectSent time.Time     // when the handshake was sent; zero before
+	inFlight    []sentRequest // unanswered requests, oldest first: answers come in the order of requests
+	pings       []time.Time   // when the unanswered pings were sent; their answers may overtake
 }
 
 // sentRequest is a request without an answer.
 type sentRequest struct {
-	op int32
-	at time.Time
+	xid, op int32
+	at      time.Time
 }
 
 // newWireConn wraps a fresh connection and starts the clock of its handshake.
@@ -63,7 +63,7 @@ func newWireConn(conn net.Conn, owner wireOwner, handshake time.Duration) (*wire
 	}
 	return &wireConn{
 		Conn: conn, owner: owner, handshake: handshake,
-		in: bufio.NewReaderSize(conn, 32<<10), inFlight: make(map[int32]sentRequest),
+		in: bufio.NewReaderSize(conn, 32<<10),
 	}, nil
 }
 
@@ -115,7 +115,7 @@ func (c *wireConn) Write(p []byte) (int, error) {
 	if r.op == opPing {
 		c.pings = append(c.pings, time.Now())
 	} else {
-		c.inFlight[r.xid] = sentRequest{op: r.op, at: time.Now()}
+		c.inFlight = append(c.inFlight, sentRequest{xid: r.xid, op: r.op, at: time.Now()})
 	}
 	c.mu.Unlock()
 	return c.Conn.Write(out)
@@ -190,6 +190,9 @@ func (c *wireConn) onHandshake(body []byte) error {
 func (c *wireConn) onReply(body []byte) error {
 	xid := int32(binary.BigEndian.Uint32(body))
 	code := int32(binary.BigEndian.Uint32(body[12:]))
+	if err := c.checkForgotten(); err != nil {
+		return err
+	}
 	switch xid {
 	case xidEvent:
 		return checkEvent(body[replyHeaderSize:])
@@ -206,17 +209,32 @@ func (c *wireConn) onReply(body []byte) error {
 		return nil
 	}
 	c.mu.Lock()
-	r, known := c.inFlight[xid]
-	delete(c.inFlight, xid)
-	c.mu.Unlock()
-	if !known {
-		return fmt.Errorf("%w: an answer to request %d, which was not asked", errMalformed, xid)
+	if len(c.inFlight) == 0 || c.inFlight[0].xid != xid {
+		c.mu.Unlock()
+		return fmt.Errorf("%w: an answer to request %d, which is not the one to be answered next", errMalformed, xid)
 	}
+	r := c.inFlight[0]
+	c.inFlight = c.inFlight[1:]
+	c.mu.Unlock()
 	if code == 0 {
 		if err := checkReply(r.op, body[replyHeaderSize:]); err != nil {
 			return err
 		}
 	}
 	c.owner.answered(r.at)
+	return nil
+}
+
+// checkForgotten gives up a connection on which the server answers pings but not a request: the caller, and the place that
+// the request takes among those in flight, would wait for ever.
+func (c *wireConn) checkForgotten() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.inFlight) == 0 {
+		return nil
+	}
+	if waited := time.Since(c.inFlight[0].at); waited > 2*c.owner.readTimeout() {
+		return fmt.Errorf("request %d (opcode %d) has had no answer for %v", c.inFlight[0].xid, c.inFlight[0].op, waited)
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +17,7 @@ const (
 // hosts chooses which server to try next, and when. It replaces the library's provider, which resolves names once, and
 // waits a whole second after each round even when there is only one server.
 //
-// The server that has rested longest comes first; each attempt that does not lead to a session doubles its rest, with
+// Of the servers that have rested, the one after the last in the list comes first; each attempt that does not lead to a session doubles its rest, with
 // jitter; none is ever given up.
 type hosts struct {
 	stopped func() bool // true once the session is over
@@ -54,21 +55,25 @@ func (h *hosts) Len() int { return len(h.list) }
 func (h *hosts) Next() (addr string, retryStart bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	best := h.list[0]
-	for _, candidate := range h.list[1:] {
-		if candidate.rested.Before(best.rested) {
+	now := time.Now()
+	ready := func(x *host) time.Time {
+		if x.rested.Before(now) {
+			return now
+		}
+		return x.rested
+	}
+	after := slices.Index(h.list, h.current) + 1 // 0 when there is none yet
+	best := h.list[after%len(h.list)]
+	for i := range h.list {
+		if candidate := h.list[(after+i)%len(h.list)]; ready(candidate).Before(ready(best)) {
 			best = candidate
 		}
 	}
-	now := time.Now()
 	h.current, h.wait = best, best.rested
 	pause := min(minHostPause<<min(best.failures, 10), maxHostPause)
 	pause += rand.N(pause / 4)
 	best.failures++
-	if best.rested.Before(now) {
-		best.rested = now
-	}
-	best.rested = best.rested.Add(pause)
+	best.rested = ready(best).Add(pause)
 	return best.addr, h.stopped()
 }
 
