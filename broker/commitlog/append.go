@@ -59,6 +59,7 @@ func prepare(b record.Batch, cfg *Config, now int64) (record.Batch, AppendInfo, 
 	v := record.DefaultValidation()
 	v.MaxMessageBytes = cfg.MaxMessageBytes
 	v.RequireKeys = cfg.Compacts()
+	v.AllowNoTimestamp = true
 	v.TimestampType = cfg.TimestampType
 	v.Now, v.BeforeMaxMs, v.AfterMaxMs = now, cfg.TimestampBeforeMaxMs, cfg.TimestampAfterMaxMs
 	checked, err := record.Validate(b, &v)

@@ -83,10 +83,13 @@ func (l *Log) moved(list []*segment) bool {
 
 // readError gives errors of reading their type. A failed read does not fence the log: what was written is not in doubt.
 func (l *Log) readError(err error) error {
+	if err == nil {
+		return nil // before the variables that the rest puts on the heap
+	}
 	var coded *kerr.Error
 	var corrupt *CorruptionError
 	switch {
-	case err == nil || errors.As(err, &coded) || errors.As(err, &corrupt):
+	case errors.As(err, &coded) || errors.As(err, &corrupt):
 		return err
 	case errors.Is(err, fs.ErrClosed):
 		return &StorageError{Dir: l.dir, Op: "read", Err: errClosed}
