@@ -125,6 +125,9 @@ func (p *Partition) Watch(s *Signal, n News) { p.watchers.add(s, n) }
 // Unwatch takes one registration of the signal back.
 func (p *Partition) Unwatch(s *Signal) { p.watchers.remove(s) }
 
+// Watchers returns how many registrations there are.
+func (p *Partition) Watchers() int { return int(p.watchers.count.Load()) }
+
 // stable returns the offset up to which read_committed consumers may read, given the high watermark. Nothing is ever undecided yet:
 // batches of transactions are refused.
 func (p *Partition) stable(watermark cluster.Offset) cluster.Offset { return watermark }

@@ -374,3 +374,5 @@ func values(t testing.TB, p *wire.FetchPartition) []string {
 	}
 	return list
 }
+
+func codeOfStatus(err error) codes.Code { return status.Code(err) }
