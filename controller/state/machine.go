@@ -55,7 +55,8 @@ type Machine struct {
 	scheduled []action // follow-ups of the action that runs; they go before the rest of queue
 	waiting   *action  // the action whose ops are being committed
 	ops       []Op     // the ops of waiting
-	batch     batch    // requests of the action that runs
+	batch     batch    // requests that were not given out yet
+	hold      int      // how many transitions under way keep batch from being given out
 	out       Step     // output since the last step was returned
 }
 
@@ -209,6 +210,16 @@ func (m *Machine) then(f func()) {
 // and apply is not called, when plan returns nothing.
 func (m *Machine) commit(plan func() []Op, apply func(ops []Op, results []Result)) {
 	m.scheduled = append(m.scheduled, action{plan: plan, apply: apply})
+}
+
+// batched schedules what f schedules, and gives out the requests only when all of it is done: each broker gets one request of each
+// kind, with the last state (F§2.10).
+func (m *Machine) batched(f func()) {
+	m.then(func() {
+		m.hold++
+		f()
+		m.then(func() { m.hold-- })
+	})
 }
 
 // note adds a note.

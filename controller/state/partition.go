@@ -68,7 +68,7 @@ func (m *Machine) movePartitions(ps []*partition, target PartitionState, s Strat
 	if t == nil {
 		t = new(tally)
 	}
-	m.then(func() {
+	m.batched(func() {
 		var fresh, elect []*partition
 		for _, p := range ps {
 			switch {

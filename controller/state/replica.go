@@ -73,7 +73,7 @@ func (s ReplicaState) CanBecome(target ReplicaState) bool {
 // moveReplicas makes those of the replicas transition that may; the others are noted and left alone. Brokers are dealt with one
 // after the other, as each may change the ISR of the same partitions.
 func (m *Machine) moveReplicas(rs []replica, target ReplicaState) {
-	m.then(func() {
+	m.batched(func() {
 		byBroker := slices.Clone(rs)
 		slices.SortStableFunc(byBroker, func(a, b replica) int { return int(a.id) - int(b.id) })
 		for len(byBroker) > 0 {

@@ -140,7 +140,7 @@ func (r *StopRequest) String() string {
 	return s.String()
 }
 
-// batch collects the requests of one action, so that each broker gets at most one of each kind.
+// batch collects the requests of one transition, so that each broker gets at most one of each kind.
 type batch struct {
 	become          map[cluster.BrokerID]map[cluster.TopicPartition]BecomePartition
 	stop            map[cluster.BrokerID]map[cluster.TopicPartition]StopPartition
@@ -237,6 +237,9 @@ func (m *Machine) sendStop(r replica, deleteLog bool) {
 // flush turns the batch into requests: LeaderAndIsr first, then UpdateMetadata, then StopReplica, each by broker. Brokers that are
 // not registered get none.
 func (b *batch) flush(m *Machine) {
+	if m.hold > 0 {
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(b.become)) {
 		if !m.registered(id) {
 			continue
