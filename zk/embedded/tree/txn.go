@@ -179,7 +179,7 @@ func (b *Batch) replay(o *Op) error {
 	switch o.Kind {
 	case OpCreate:
 		parent := t.nodes[parentOf(o.Path)]
-		if !ValidPath(o.Path) || n != nil || parent == nil {
+		if !ValidPath(o.Path) || n != nil || parent == nil || (o.NodeKind == Ephemeral && t.sessions[o.Owner] == nil) {
 			return fmt.Errorf("create %q does not fit the tree", displayable(o.Path))
 		}
 		b.create(o, parent)
