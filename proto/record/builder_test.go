@@ -128,6 +128,17 @@ func TestExtremeTimestampsSurvive(t *testing.T) {
 	}
 }
 
+func TestMaxTimestampMayBeNegative(t *testing.T) {
+	b := record.NewBuilder(nil, 4096)
+	for _, ts := range []int64{-9, -5, -7} {
+		b.Append(ts, nil, nil, nil)
+	}
+	batch, err := b.Finish(record.None, record.DefaultLevel, -1, -1, -1, false)
+	if err != nil || batch.MaxTimestamp() != -5 || batch.BaseTimestamp() != -9 || b.MaxTimestamp() != -5 {
+		t.Errorf("%v, %v", batch, err)
+	}
+}
+
 // anyBytes is nil, empty or something.
 func anyBytes(max int) *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {

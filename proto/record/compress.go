@@ -128,9 +128,9 @@ func compressZstd(dst, src []byte, level int) ([]byte, error) {
 	w, ok := pool.Get().(*zstd.Encoder)
 	if !ok {
 		var err error
-		// The window stays within what this package reads. One goroutine: the caller's. The batch has a checksum.
-		w, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(zstdWindow(speed)),
-			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
+		// One goroutine: the caller's. The batch has a checksum. No level's window is beyond what this package reads.
+		w, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+			zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
 		if err != nil {
 			return nil, err
 		}
@@ -138,12 +138,4 @@ func compressZstd(dst, src []byte, level int) ([]byte, error) {
 	out := w.EncodeAll(src, dst)
 	pool.Put(w)
 	return out, nil
-}
-
-// zstdWindow is a level's window: the fast ones have enough with less memory.
-func zstdWindow(speed zstd.EncoderLevel) int {
-	if speed == zstd.SpeedFastest {
-		return maxZstdWindow / 2
-	}
-	return maxZstdWindow
 }

@@ -55,7 +55,8 @@ func (d *Decompressor) orDefault() *Decompressor {
 }
 
 // Records appends b's records, decompressed, to dst and returns the extended slice. With a nil dst the result is newly
-// allocated, and about as large as it has to be. The error is a [*CorruptError], which wraps [ErrTooLarge] when the
+// allocated and exactly as large as it has to be, unless that is more than 1 MiB and the codec does not say how much comes
+// (gzip, lz4). The error is a [*CorruptError], which wraps [ErrTooLarge] when the
 // records are beyond the limit; what is returned then is dst as it was.
 //
 // While it works it may hold up to one and a half times the limit, besides a codec's own window (at most 8 MiB). It

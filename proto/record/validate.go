@@ -40,7 +40,7 @@ func DefaultValidation() Validation {
 	return Validation{MaxMessageBytes: 1048588, BeforeMaxMs: math.MaxInt64, AfterMaxMs: math.MaxInt64}
 }
 
-// Info is what Validate learned about a batch.
+// Info is what Validate learned about a batch. Of a batch that is refused, only RecordErrors are filled in.
 type Info struct {
 	// Codec is the batch's compression.
 	Codec Codec

@@ -246,6 +246,7 @@ func TestLargeHostileRecords(t *testing.T) {
 		p          []byte
 	}{
 		{"value past the record", "value does not fit", rec(start, varints(-1, size+1), big)},
+		{"value takes the next record", "value does not fit", append(rec(start, varints(-1, size+1), big), rec(varints(0, 0, 1, -1, -1, 0))...)},
 		{"record past the end", "value does not fit", rec(start, varints(-1, size), big, varints(0))[:size]},
 		{"bytes after the headers", "end does not fit", rec(start, varints(-1, size), big, varints(0, 0))},
 		{"bytes after the record", "bytes follow", append(rec(start, varints(-1, size), big, varints(0)), 1)},
@@ -426,6 +427,16 @@ func TestMarkersAreAllowedToTheCoordinator(t *testing.T) {
 	info, err := record.Validate(b, v)
 	if err != nil || info.MaxTimestamp != 77 || info.Count != 1 {
 		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// TestFirstOfEqualTimestampsCounts: the time index wants the first record that has the largest timestamp.
+func TestFirstOfEqualTimestampsCounts(t *testing.T) {
+	for _, codec := range codecs {
+		batch := build(t, codec, []record.Record{{Timestamp: 5}, {Timestamp: 9}, {Timestamp: 9}, {Timestamp: 1}})
+		if info, err := record.Validate(batch, anyBatch()); err != nil || info.MaxTimestamp != 9 || info.MaxTimestampDelta != 1 {
+			t.Errorf("%s: %+v, %v", codec, info, err)
+		}
 	}
 }
 
