@@ -28,7 +28,7 @@ func onBoth(t *testing.T, test func(t *testing.T, e *env)) {
 }
 
 // startEmbedded starts an embedded server on a disk in memory.
-func startEmbedded(t *testing.T) string {
+func startEmbedded(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,7 +52,7 @@ type env struct {
 func (e *env) chroot() string { return fmt.Sprintf("%s/t%d", e.addr, e.spaces.Add(1)) }
 
 // client opens a client for the length of the test.
-func (e *env) client(t *testing.T, connect string) *zk.Client {
+func (e *env) client(t testing.TB, connect string) *zk.Client {
 	t.Helper()
 	c, err := zk.Open(t.Context(), zk.Config{Connect: connect, SessionTimeout: 2 * time.Second, CreateChroot: true, MaxInFlight: 64})
 	if err != nil {
@@ -63,7 +63,7 @@ func (e *env) client(t *testing.T, connect string) *zk.Client {
 }
 
 // store opens a session of its own at a place and makes the persistent nodes.
-func (e *env) store(t *testing.T, connect string) *Store {
+func (e *env) store(t testing.TB, connect string) *Store {
 	t.Helper()
 	st := New(e.client(t, connect).Session(), nil)
 	if err := st.CreatePersistentPaths(t.Context()); err != nil {
@@ -103,7 +103,7 @@ func tps(topic string, n int) []cluster.TopicPartition {
 }
 
 // must fails the test on an error.
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func must(t *testing.T, err error) {
 }
 
 // elect makes a broker controller.
-func elect(t *testing.T, st *Store, id cluster.BrokerID) *FencedTx {
+func elect(t testing.TB, st *Store, id cluster.BrokerID) *FencedTx {
 	t.Helper()
 	tx, _, err := st.Elect(t.Context(), id, 1)
 	must(t, err)
