@@ -63,7 +63,7 @@ func Listen(inner net.Listener, cfg ListenerConfig) *Listener {
 	l := &Listener{
 		inner: inner, cfg: cfg,
 		grpc: make(chan net.Conn), pending: make(chan struct{}, cfg.MaxPending), quit: make(chan struct{}),
-		open: make(map[net.Conn]struct{}), done: make(chan struct{}),
+		open: make(map[net.Conn]struct{}), done: make(chan struct{}), err: net.ErrClosed,
 	}
 	l.running.Add(1)
 	go l.run()
