@@ -111,6 +111,19 @@ func (e *env) handle(ev Event) {
 			e.sent = append(e.sent, r)
 		}
 		e.check(step)
+		switch r := step.Reply.(type) {
+		case AlterReply:
+			e.logf("reply %s", r.Code.Name())
+			for _, p := range r.Partitions {
+				e.logf("  %s %s %s pe=%d", p.Partition, p.Code.Name(), p.State, p.State.PartitionEpoch)
+			}
+		case ElectReply:
+			for _, p := range r.Partitions {
+				e.logf("reply %s %s leader=%d", p.Partition, p.Code.Name(), p.Leader)
+			}
+		case ShutdownReply:
+			e.logf("reply %s remaining=%v", r.Code.Name(), r.Remaining)
+		}
 		if step.Done {
 			return
 		}

@@ -76,6 +76,8 @@ type Step struct {
 	Notes []Note
 	// Ops to commit, independent of each other; their results go to [Machine.Apply] in the same order. Empty when Done.
 	Ops []Op
+	// Reply answers the event, of the type that its comment names; nil for events without reply, and before Done.
+	Reply any
 	// Done is true when the event is dealt with and the machine is ready for the next.
 	Done bool
 }

@@ -292,7 +292,7 @@ func walk(t *testing.T, seed uint64) {
 	e.failover()
 	for range 60 {
 		e.log.Reset()
-		switch n := r.IntN(20); {
+		switch n := r.IntN(23); {
 		case n < 3: // brokers stop
 			delete(e.brokers, brokers[r.IntN(len(brokers))])
 			delete(e.brokers, brokers[r.IntN(len(brokers))])
@@ -332,7 +332,30 @@ func walk(t *testing.T, seed uint64) {
 				}
 			}
 			before = maps.Clone(e.states)
-		case n < 16:
+		case n < 16: // leaders ask for other ISRs, some with old or impossible ideas
+			history = append(history, "alter")
+			for _, tp := range slices.SortedFunc(maps.Keys(e.states), cluster.TopicPartition.Compare) {
+				s := e.states[tp]
+				if _, ok := e.brokers[s.Leader]; !ok {
+					continue
+				}
+				q := AlterRequest{Partition: tp, LeaderEpoch: s.LeaderEpoch - cluster.LeaderEpoch(r.IntN(6)/5), PartitionEpoch: s.PartitionEpoch - cluster.PartitionEpoch(r.IntN(6)/5)}
+				for _, i := range r.Perm(len(brokers))[:1+r.IntN(3)] {
+					q.ISR = append(q.ISR, brokers[i])
+				}
+				if r.IntN(3) > 0 {
+					q.ISR = e.topics[tp.Topic].Assignments[tp.Partition].Replicas
+				}
+				e.handle(AlterPartition{Broker: s.Leader, BrokerEpoch: e.brokers[s.Leader].Epoch, Partitions: []AlterRequest{q}})
+			}
+		case n < 17:
+			id := brokers[r.IntN(len(brokers))]
+			history = append(history, "shutdown")
+			e.handle(ControlledShutdown{Broker: id, BrokerEpoch: cluster.NoBrokerEpoch})
+		case n < 18:
+			history = append(history, "rebalance")
+			e.handle(Rebalance{Percentage: 10})
+		case n < 19:
 			history = append(history, "failover")
 			e.failover()
 		default:

@@ -169,6 +169,53 @@ func (e *env) run(args []string) {
 			ev.Topic = args[0]
 		}
 		e.handle(ev)
+	case "alter": // broker name-0 isr leader-epoch partition-epoch, or +n -n for epochs ahead or behind what the node holds; recovering
+		ev := AlterPartition{Broker: parseIDs(args[0])[0]}
+		ev.BrokerEpoch = e.brokers[ev.Broker].Epoch
+		tp, _ := cluster.ParseTopicPartition(args[1])
+		r := AlterRequest{Partition: tp, ISR: parseIDs(args[2]), LeaderEpoch: e.states[tp].LeaderEpoch, PartitionEpoch: e.states[tp].PartitionEpoch}
+		for _, a := range args[3:] {
+			key, value, _ := strings.Cut(a, "=")
+			switch key {
+			case "leader-epoch":
+				r.LeaderEpoch += cluster.LeaderEpoch(parseIDs(value)[0])
+			case "partition-epoch":
+				r.PartitionEpoch += cluster.PartitionEpoch(parseIDs(value)[0])
+			case "broker-epoch":
+				ev.BrokerEpoch += cluster.BrokerEpoch(parseIDs(value)[0])
+			case "isr-epoch": // of the last replica
+				r.ISREpochs = make([]cluster.BrokerEpoch, len(r.ISR))
+				for i := range r.ISREpochs {
+					r.ISREpochs[i] = e.brokers[r.ISR[i]].Epoch
+				}
+				r.ISREpochs[len(r.ISR)-1] += cluster.BrokerEpoch(parseIDs(value)[0])
+			case "recovering":
+				r.Recovery = Recovering
+			case "by-id":
+				r.Partition.Topic, r.TopicID = "", e.topics[tp.Topic].ID
+			case "unknown-id":
+				r.Partition.Topic, r.TopicID = "", cluster.TopicID{9, 9}
+			}
+		}
+		ev.Partitions = []AlterRequest{r}
+		e.handle(ev)
+	case "shutdown":
+		id := parseIDs(args[0])[0]
+		ev := ControlledShutdown{Broker: id, BrokerEpoch: e.brokers[id].Epoch}
+		if len(args) > 1 {
+			ev.BrokerEpoch = cluster.BrokerEpoch(parseIDs(args[1])[0])
+		}
+		e.handle(ev)
+	case "elect": // preferred or unclean, then all or partitions
+		ev := ElectLeaders{Unclean: args[0] == "unclean", All: slices.Contains(args, "all")}
+		for _, a := range args[1:] {
+			if tp, err := cluster.ParseTopicPartition(a); err == nil {
+				ev.Partitions = append(ev.Partitions, tp)
+			}
+		}
+		e.handle(ev)
+	case "rebalance":
+		e.handle(Rebalance{Percentage: int(parseIDs(args[0])[0])})
 	case "show":
 		for _, p := range e.m.Partitions() {
 			e.logf("%s %s %s pe=%d", p.Partition, p.State, p.Leadership, p.Leadership.PartitionEpoch)
