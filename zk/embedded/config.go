@@ -86,7 +86,7 @@ type Limits struct {
 	HandshakeTimeout time.Duration
 	// SoftQueue is the number of bytes queued for one client above which no more of its requests are read; default 4 MiB.
 	SoftQueue int
-	// HardQueue is the number of bytes queued for one client above which it is disconnected; default 64 MiB.
+	// HardQueue is the number of bytes queued for one client above which the next event disconnects it; default 64 MiB.
 	HardQueue int
 	// MaxPending is the number of bytes, of transactions and of replies, that may wait for the disk; above it no request
 	// is taken. Default 32 MiB.

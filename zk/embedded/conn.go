@@ -97,10 +97,12 @@ func (c *conn) poke() {
 	}
 }
 
-// send queues a frame for the client, or disconnects it if too much waits already.
-func (c *conn) send(frame []byte) {
+// send queues a frame for the client. An event, which the client has not asked for now, disconnects it instead if too
+// much waits already. Replies need no such limit: the reader takes no more requests while SoftQueue is exceeded, so what
+// can still come are the replies to the few requests that the core has in its queue.
+func (c *conn) send(frame []byte, event bool) {
 	c.out.mu.Lock()
-	over := len(c.out.buf)+c.out.sending > c.s.cfg.Limits.HardQueue
+	over := event && len(c.out.buf)+c.out.sending > c.s.cfg.Limits.HardQueue
 	if !over && !c.out.last {
 		c.out.buf = append(c.out.buf, frame...)
 	}

@@ -203,7 +203,7 @@ func (k *core) deliver(f heldFrame) {
 	k.s.stats.sent.Add(1)
 	f.c.stats.sent++
 	if f.frame != nil {
-		f.c.send(f.frame)
+		f.c.send(f.frame, f.reply == nil && !f.last)
 	}
 	if f.last {
 		f.c.finish(finishGrace)
