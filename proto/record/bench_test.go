@@ -23,7 +23,7 @@ func benchBatch(b *testing.B, size int, codec record.Codec) (record.Batch, int) 
 // benchValue is text, different for each i, that compresses about as well as log lines do.
 func benchValue(i, size int) []byte {
 	var p []byte
-	for n := i * 7919; len(p) < size; n += 104729 {
+	for n := int64(i) * 7919; len(p) < size; n += 104729 {
 		p = fmt.Appendf(p, `{"ts":%d,"level":"info","user":%d,"path":"/api/v1/orders/%x","took":%d}`, 1_700_000_000_000+n, n*n%99991, n*7919, n%977)
 	}
 	return p[:size]
