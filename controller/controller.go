@@ -70,6 +70,10 @@ type Config struct {
 	DeleteTopics bool
 	// UncleanElection is unclean.leader.election.enable.
 	UncleanElection bool
+	// RebalanceInterval is leader.imbalance.check.interval.seconds if auto.leader.rebalance.enable is on; 0 means never.
+	RebalanceInterval time.Duration
+	// ImbalancePercentage is leader.imbalance.per.broker.percentage.
+	ImbalancePercentage int
 	// RequestTimeout is controller.socket.timeout.ms; 0 means its default, 30 s.
 	RequestTimeout time.Duration
 	// ValidateTopicConfig checks the overrides of a new topic; its errors carry a code. nil accepts everything.

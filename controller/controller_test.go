@@ -440,6 +440,122 @@ func TestALogDirectoryFails(t *testing.T) {
 	})
 }
 
+func TestALeaderAsksForAnotherISR(t *testing.T) {
+	inBubble(t, 2, nil, func(p *party) {
+		c := p.controllers[1]
+		c.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: 1, ReplicationFactor: 2}}, time.Minute, false)
+		tp := cluster.TopicPartition{Topic: "a"}
+		req := state.AlterPartition{Broker: 1, BrokerEpoch: 1, Partitions: []state.AlterRequest{{Partition: tp, ISR: []cluster.BrokerID{1}}}}
+		want := state.LeaderAndISR{Leader: 1, ISR: []cluster.BrokerID{1}, ControllerEpoch: 1, PartitionEpoch: 1}
+		p.equal("reply", c.AlterPartition(ctx, req), state.AlterReply{Partitions: []state.AlterResult{{Partition: tp, State: want}}})
+		p.equal("state", p.snapshot()[tp], want)
+		p.equal("in metadata of 2", must(p.caches[2].Image().Partition(tp)).ISR, []cluster.BrokerID{1})
+		p.equal("elsewhere", p.controllers[2].AlterPartition(ctx, req), state.AlterReply{Code: kerr.NotController})
+
+		// The leader was told by a controller that this one has not heard of.
+		p.change(func() { p.epoch, p.controller = p.epoch+1, p.sessions[2] })
+		req.Partitions[0].PartitionEpoch = 7
+		p.equal("code", c.AlterPartition(ctx, req).Partitions[0].Code, kerr.NotController)
+		synctest.Wait()
+		p.equal("active", p.active(), []cluster.BrokerID(nil))
+	})
+}
+
+func TestABrokerShutsDownInOrder(t *testing.T) {
+	inBubble(t, 2, nil, func(p *party) {
+		c := p.controllers[1]
+		c.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: 2, ReplicationFactor: 2}}, time.Minute, false)
+		remaining, err := c.ControlledShutdown(ctx, 2, 2)
+		p.equal("error", err, nil)
+		p.equal("remaining", len(remaining), 0)
+		for tp, s := range p.snapshot() {
+			p.equal(tp.String(), fmt.Sprint(s.Leader, s.ISR), "1 [1]")
+		}
+		_, err = c.ControlledShutdown(ctx, 2, 1)
+		p.equal("an earlier registration", kerr.CodeOf(err), kerr.StaleBrokerEpoch)
+		_, err = c.ControlledShutdown(ctx, 7, 1)
+		p.equal("nobody", kerr.CodeOf(err), kerr.BrokerNotAvailable)
+		_, err = p.controllers[2].ControlledShutdown(ctx, 2, 2)
+		p.equal("elsewhere", kerr.CodeOf(err), kerr.NotController)
+	})
+}
+
+func TestLeadershipReturnsByHandAndByItself(t *testing.T) {
+	adjust := func(c *Config) { c.RebalanceInterval, c.ImbalancePercentage = time.Minute, 10 }
+	inBubble(t, 2, adjust, func(p *party) {
+		c := p.controllers[1]
+		tp := cluster.TopicPartition{Topic: "a"}
+		spec := TopicSpec{Name: "a", NumPartitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {2, 1}}}
+		c.CreateTopics(ctx, []TopicSpec{spec}, time.Minute, false)
+		bounce := func() {
+			p.register(2)
+			synctest.Wait()
+			s := p.snapshot()[tp]
+			p.equal("leader", s.Leader, cluster.BrokerID(1))
+			c.AlterPartition(ctx, state.AlterPartition{Broker: 1, BrokerEpoch: 1, Partitions: []state.AlterRequest{
+				{Partition: tp, ISR: []cluster.BrokerID{1, 2}, LeaderEpoch: s.LeaderEpoch, PartitionEpoch: s.PartitionEpoch},
+			}})
+		}
+		bounce()
+		results, err := c.ElectLeaders(ctx, state.ElectLeaders{All: true}, time.Minute)
+		p.equal("error", err, nil)
+		p.equal("results", results, []state.ElectResult{{Partition: tp, Leader: 2}})
+		p.equal("in metadata", must(p.caches[1].Image().Partition(tp)).Leader, cluster.BrokerID(2))
+		bounce()
+		<-time.After(2 * time.Minute)
+		p.equal("leader", p.snapshot()[tp].Leader, cluster.BrokerID(2))
+
+		// The elected leader does not get into the metadata of the controller: it times out.
+		bounce()
+		p.delivery.mu.Lock()
+		p.mute[1] = true
+		p.delivery.mu.Unlock()
+		results, err = c.ElectLeaders(ctx, state.ElectLeaders{Partitions: []cluster.TopicPartition{tp}}, time.Second)
+		p.equal("error", err, nil)
+		p.equal("results", results, []state.ElectResult{{Partition: tp, Code: kerr.RequestTimedOut, Leader: cluster.NoBroker}})
+		p.equal("leader", p.snapshot()[tp].Leader, cluster.BrokerID(2))
+	})
+}
+
+func TestUncleanElectionIsSwitchedOn(t *testing.T) {
+	inBubble(t, 2, nil, func(p *party) {
+		c := p.controllers[1]
+		tp := cluster.TopicPartition{Topic: "a"}
+		spec := TopicSpec{Name: "a", NumPartitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {2, 1}}}
+		c.CreateTopics(ctx, []TopicSpec{spec}, time.Minute, false)
+		c.AlterPartition(ctx, state.AlterPartition{Broker: 2, BrokerEpoch: 2, Partitions: []state.AlterRequest{{Partition: tp, ISR: []cluster.BrokerID{2}}}})
+		p.unregister(2)
+		synctest.Wait()
+		p.equal("leader", p.snapshot()[tp].Leader, cluster.NoBroker)
+		c.UncleanElectionEnabled("")
+		synctest.Wait()
+		p.equal("leader", p.snapshot()[tp].Leader, cluster.BrokerID(1))
+	})
+}
+
+func TestRequestsThatWaitAreAnsweredWhenTheReignEnds(t *testing.T) {
+	inBubble(t, 2, nil, func(p *party) {
+		c := p.controllers[1]
+		c.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: 1, ReplicationFactor: 2}}, time.Minute, false)
+		p.change(func() { p.sessions[1].hangs = make(chan struct{}) })
+		codes := make(chan kerr.Code, 2)
+		for range 2 { // one hangs in its write, one waits behind it
+			go func() {
+				_, err := c.ControlledShutdown(ctx, 2, 2)
+				codes <- kerr.CodeOf(err)
+			}()
+		}
+		synctest.Wait()
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := c.ControlledShutdown(short, 2, 2)
+		p.equal("impatient", kerr.CodeOf(err), kerr.RequestTimedOut)
+		c.SessionExpired()
+		p.equal("answer", <-codes, kerr.NotController)
+		p.equal("answer", <-codes, kerr.NotController)
+	})
+}
+
 func TestClosingTwiceAndUsingAClosedController(t *testing.T) {
 	inBubble(t, 1, nil, func(p *party) {
 		c := p.controllers[1]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -18,6 +19,8 @@ type reign struct {
 	machine  *state.Machine
 	channels Channels
 	log      hclog.Logger
+
+	rebalance *time.Timer // nil when leadership is not rebalanced
 }
 
 // begin takes over in Kafka's order (F§2.3).
@@ -43,7 +46,13 @@ func (c *Controller) begin(ctx context.Context, power Power) {
 	})
 	c.reign = r
 	c.active.Store(true)
-	c.inReign(ctx, r, func(ctx context.Context) error { return c.failover(ctx, r) })
+	c.inReign(ctx, r, func(ctx context.Context) error {
+		if err := c.failover(ctx, r); err != nil {
+			return err
+		}
+		c.rebalanceAfter(r, rebalanceFirst)
+		return nil
+	})
 }
 
 // failover reads the cluster and starts the machine with it. Each read sets its watches, so that no change after it is missed.
@@ -90,10 +99,16 @@ func (c *Controller) failover(ctx context.Context, r *reign) error {
 // drive takes the machine through one event: plan, commit, apply, send, until it is dealt with. An error leaves the machine in the
 // middle; the reign must then end.
 func (c *Controller) drive(ctx context.Context, r *reign, e state.Event) error {
+	_, err := c.driveForReply(ctx, r, e)
+	return err
+}
+
+// driveForReply is drive for events that have a reply.
+func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event) (any, error) {
 	step := r.machine.Handle(e)
 	for {
 		if !c.session.Live() {
-			return ErrOver // a pause may have made this controller a thing of the past: it must not send
+			return nil, ErrOver // a pause may have made this controller a thing of the past: it must not send
 		}
 		for _, s := range step.Senders {
 			switch s.Kind {
@@ -112,11 +127,11 @@ func (c *Controller) drive(ctx context.Context, r *reign, e state.Event) error {
 			r.channels.Send(req)
 		}
 		if step.Done {
-			return nil
+			return step.Reply, nil
 		}
 		results, err := r.power.Commit(ctx, step.Ops)
 		if err != nil {
-			return fmt.Errorf("commit %d operations: %w", len(step.Ops), err)
+			return nil, fmt.Errorf("commit %d operations: %w", len(step.Ops), err)
 		}
 		step = r.machine.Apply(results)
 	}
@@ -156,6 +171,9 @@ func (c *Controller) resign(reason string) {
 	}
 	c.active.Store(false)
 	c.reign = nil
+	if r.rebalance != nil {
+		r.rebalance.Stop()
+	}
 	r.channels.Close()
 	r.power.Close()
 	r.log.Info("no longer controller", "reason", reason)
