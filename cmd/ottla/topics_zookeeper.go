@@ -32,7 +32,6 @@ type zooKeeperTopics struct {
 
 // openZooKeeperTopics connects to ZooKeeper.
 func openZooKeeperTopics(ctx context.Context, connect string, racks state.RackMode, std streams, log hclog.Logger) (topicStore, error) {
-	log.Warn("--zookeeper is deprecated, use --bootstrap-server")
 	c, err := zk.Open(ctx, zk.Config{Connect: connect, SessionTimeout: zooKeeperTimeout, ConnectTimeout: zooKeeperTimeout, Logger: log})
 	if err != nil {
 		return nil, err

@@ -39,7 +39,6 @@ func runZooKeeper(ctx context.Context, args []string, std streams) int {
 		zlog.Error("Unexpected exception, exiting abnormally", "error", err)
 		return 1
 	}
-	zlog.Info("embedded ZooKeeper is ready", "address", s.Addr(), "data", cfg.DataDir)
 	select {
 	case <-ctx.Done():
 		logSignal(ctx, log)
