@@ -20,7 +20,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var orders = cluster.TopicPartition{Topic: "orders", Partition: 3}
 
-func must(t testing.TB, err error) {
+// fataler is what helpers need of testing.TB and rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func must(t fataler, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +34,7 @@ func must(t testing.TB, err error) {
 }
 
 // batchOf builds a batch with a record for each value, with timestamps ts, ts+1, ….
-func batchOf(t testing.TB, ts int64, values ...string) record.Batch {
+func batchOf(t fataler, ts int64, values ...string) record.Batch {
 	t.Helper()
 	b := record.NewBuilder(nil, math.MaxInt32)
 	for i, v := range values {

@@ -57,6 +57,8 @@ type logHooks struct {
 	rolled func(l *Log)
 	// checkpoint writes the recovery points of the directory's logs to disk, now.
 	checkpoint func(l *Log) error
+	// startLowered writes the log start offsets of the directory's logs to disk if this log's is lower than what is there.
+	startLowered func(l *Log) error
 }
 
 // RecoveryInfo says what loading a log found.

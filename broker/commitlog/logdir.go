@@ -86,6 +86,12 @@ func (d *logDir) hooks() logHooks {
 		failed:     func(err *StorageError) { _ = d.failHard(err.Op, err.Err) },
 		rolled:     d.requestFlush,
 		checkpoint: func(*Log) error { return d.writeRecoveryPoints() },
+		startLowered: func(l *Log) error {
+			if start, ok := d.mark(logStartFile, l.tp); !ok || start <= l.LogStartOffset() {
+				return nil
+			}
+			return d.writeLogStarts()
+		},
 	}
 }
 

@@ -315,8 +315,8 @@ func (s *segment) header(buf []byte, pos int64) (record.Batch, error) {
 	corrupt := func(format string, args ...any) error {
 		return &CorruptionError{File: s.log.path, Position: pos, Reason: fmt.Sprintf(format, args...)}
 	}
-	if pos+record.HeaderSize > size {
-		return nil, corrupt("%d bytes are left, a batch header has %d", size-pos, record.HeaderSize)
+	if pos < 0 || pos > size-record.HeaderSize {
+		return nil, corrupt("a batch header of %d bytes in a segment of %d", record.HeaderSize, size)
 	}
 	f, err := s.log.get()
 	if err != nil {

@@ -33,7 +33,11 @@ func (l *Log) Truncate(to cluster.Offset) error {
 	if (*l.segments.Load())[0].base > to {
 		return l.restartAtLocked(to)
 	}
-	return l.cutting(to, func() error { return l.truncateLocked(to) })
+	// The batch that contains the offset goes as a whole, and before it there may be a gap: only the base of the segment is
+	// certainly not beyond the new end.
+	list := *l.segments.Load()
+	keep := segmentFor(list, to) + 1
+	return l.cutting(list[keep-1].base, func(synced bool) error { return l.truncateLocked(to, list, keep, synced) })
 }
 
 // TruncateFullyAndStartAt removes everything and makes the log begin, empty, at an offset: when a follower's log lies wholly
@@ -53,13 +57,15 @@ func (l *Log) TruncateFullyAndStartAt(offset cluster.Offset) error {
 func (l *Log) restartAtLocked(offset cluster.Offset) error {
 	// Whichever of the old segments a power cut brings back, none of them may count as known to be good.
 	lowest := min(offset, (*l.segments.Load())[0].base)
-	return l.cutting(lowest, func() error { return l.startAtLocked(offset) })
+	return l.cutting(lowest, func(bool) error { return l.startAtLocked(offset) })
 }
 
-// cutting runs a change that readers must not see half of, with the recovery point on disk at most point.
-func (l *Log) cutting(point cluster.Offset, change func() error) error {
+// cutting runs a change that readers must not see half of, with the recovery point on disk at most point. It tells the change
+// whether everything below point is on disk.
+func (l *Log) cutting(point cluster.Offset, change func(synced bool) error) error {
 	l.flush.take()
 	defer l.flush.end()
+	synced := l.RecoveryPoint() >= point
 	if l.RecoveryPoint() > point {
 		l.flush.point.Store(int64(point))
 		if err := l.hooks.checkpoint(l); err != nil {
@@ -68,26 +74,23 @@ func (l *Log) cutting(point cluster.Offset, change func() error) error {
 	}
 	l.cuts.Add(1)
 	defer l.cuts.Add(1)
-	if err := change(); err != nil {
+	if err := change(synced); err != nil {
 		return l.failHard("truncate", err)
 	}
 	return nil
 }
 
-// truncateLocked removes what is at or after an offset that lies within the log.
-func (l *Log) truncateLocked(to cluster.Offset) error {
-	list := *l.segments.Load()
-	keep := segmentFor(list, to) + 1
+// truncateLocked removes what is at or after an offset that lies within the last of the segments to keep.
+func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synced bool) error {
 	for i := len(list) - 1; i >= keep; i-- {
 		if err := list[i].remove(); err != nil {
 			return err
 		}
 	}
-	if keep < len(list) {
-		if err := l.fs.SyncDir(l.dir); err != nil {
-			return err
-		}
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
 	}
+	l.flush.names.Store(false)
 	last := list[keep-1]
 	end, err := last.truncate(to, l.cfg.Load())
 	if err != nil {
@@ -102,9 +105,20 @@ func (l *Log) truncateLocked(to cluster.Offset) error {
 	}
 	l.setSegments(slices.Clone(list[:keep]))
 	l.leo.Store(int64(end))
-	l.start.Store(min(l.start.Load(), int64(end)))
-	l.flush.point.Store(min(l.flush.point.Load(), int64(end)))
+	if err := l.lowerStart(end); err != nil {
+		return err
+	}
+	if synced { // and what is left of the last segment was synced just now
+		l.flush.point.Store(int64(end))
+	}
 	return nil
+}
+
+// lowerStart moves the log start offset down to the end of what is left, on disk too: a log that ended below the start in the
+// checkpoint would be emptied by the next recovery, with all that is appended from now on.
+func (l *Log) lowerStart(end cluster.Offset) error {
+	l.start.Store(min(l.start.Load(), int64(end)))
+	return l.hooks.startLowered(l)
 }
 
 // startAtLocked replaces all segments by an empty one.
@@ -130,6 +144,9 @@ func (l *Log) startAtLocked(offset cluster.Offset) error {
 	}
 	l.flush.names.Store(false)
 	l.setSegments([]*segment{fresh})
+	if err := l.lowerStart(offset); err != nil {
+		return err
+	}
 	l.start.Store(int64(offset))
 	l.flush.point.Store(int64(offset))
 	l.leo.Store(int64(offset))
