@@ -144,7 +144,7 @@ func TestADiskThatFailsWhileThePartitionIsCreated(t *testing.T) {
 	if res, _ := read(p, consumer(), from(0)); res.Code != kerr.KafkaStorageError {
 		t.Errorf("read: %v", res.Code)
 	}
-	if end := p.Ends(consumer()); end != cluster.UnknownOffset {
+	if end := p.LogEndOffset(); end != cluster.UnknownOffset {
 		t.Errorf("end %d", end)
 	}
 }

@@ -113,6 +113,14 @@ func (p *Partition) TopicPartition() cluster.TopicPartition { return p.tp }
 // HighWatermark returns the offset up to which consumers may read, exclusive.
 func (p *Partition) HighWatermark() cluster.Offset { return cluster.Offset(p.watermark.Load()) }
 
+// LogEndOffset returns the offset that the next record gets; unknown if the log could not be opened.
+func (p *Partition) LogEndOffset() cluster.Offset {
+	if p.log == nil {
+		return cluster.UnknownOffset
+	}
+	return p.log.LogEndOffset()
+}
+
 // LeaderEpoch returns the epoch of the last order, [cluster.NoLeaderEpoch] before the first.
 func (p *Partition) LeaderEpoch() cluster.LeaderEpoch { return p.state.Load().epoch }
 

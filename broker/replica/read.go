@@ -86,18 +86,6 @@ func (p *Partition) admit(epoch cluster.LeaderEpoch, mayFollow bool) (*standing,
 	return st, st.refusal()
 }
 
-// Ends returns the offset up to which the reader may read now, exclusive: the log end for a follower, the high watermark or the last stable
-// offset for a consumer. It is meant for deciding whether a read is worth while.
-func (p *Partition) Ends(r *Reader) cluster.Offset {
-	if p.log == nil {
-		return cluster.UnknownOffset
-	}
-	if r.isFollower() {
-		return p.log.LogEndOffset()
-	}
-	return p.bound(r, p.HighWatermark())
-}
-
 func (p *Partition) bound(r *Reader, watermark cluster.Offset) cluster.Offset {
 	if r.Isolation == ReadCommitted {
 		return p.stable(watermark)

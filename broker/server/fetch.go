@@ -28,13 +28,15 @@ func (s *Server) Fetch(stream grpc.BidiStreamingServer[ottlapb.FetchRequest, ott
 		return goingAway()
 	}
 	defer s.running.Done()
-	ctx := stream.Context()
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
 	f := &fetchStream{
 		srv: s, stream: stream, requests: make(chan *ottlapb.FetchRequest, readAhead),
 		timer: time.NewTimer(time.Hour),
 	}
 	f.timer.Stop()
-	f.session = newFetchSession(s, s.newOutlet(ctx))
+	f.session = newFetchSession(s, s.newOutlet(stream.Context()))
 	go f.receive()
 	defer f.session.close()
 	defer f.timer.Stop()
@@ -103,14 +105,14 @@ func (f *fetchStream) next() (*ottlapb.FetchRequest, error) {
 	}
 }
 
-// answer waits for something to say and says it.
+// answer waits for something to say and says it. ctx ends with the stream and with the broker.
 func (f *fetchStream) answer(ctx context.Context, req *ottlapb.FetchRequest) error {
 	wait := clampMs(req.GetMaxWaitMs(), f.srv.limits.FetchMaxWait)
 	f.timer.Reset(wait)
 	now := wait == 0
 	for first := true; ; first = false {
 		if err := f.srv.underWay.room(ctx); err != nil {
-			return ended(err)
+			return f.left(err)
 		}
 		ready := f.session.collect(req, first)
 		if ready || now || f.session.empty() {
@@ -150,11 +152,17 @@ func (f *fetchStream) wait(ctx context.Context) (last bool, err error) {
 		}
 		f.early = req
 		return changes(req), nil
-	case <-f.srv.closing.Done():
-		return false, goingAway()
 	case <-ctx.Done():
-		return false, ended(ctx.Err())
+		return false, f.left(ctx.Err())
 	}
+}
+
+// left returns the end of a call whose context is over: the broker is shutting down, or the caller has gone.
+func (f *fetchStream) left(err error) error {
+	if f.srv.closing.Err() != nil {
+		return goingAway()
+	}
+	return ended(err)
 }
 
 // changes reports whether a request changes its session.

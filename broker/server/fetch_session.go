@@ -199,12 +199,13 @@ func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready boo
 			break
 		}
 		bytes, urgent := f.visit(e, size)
-		if bytes > 0 {
-			f.first = (start + i + 1) % n
-		}
 		got += bytes
 		ready = ready || urgent
-		if len(f.answered) >= maxAnswered {
+		full := len(f.answered) >= maxAnswered
+		if bytes > 0 || full {
+			f.first = (start + i + 1) % n
+		}
+		if full {
 			break
 		}
 	}

@@ -269,6 +269,46 @@ func TestTheServerCapsAnswers(t *testing.T) {
 	}
 }
 
+func TestAnAnswerHoldsNoMorePartitionsThanAReceiverTakes(t *testing.T) {
+	w := newWorld(t)
+	r := want(0, 0, at("nowhere", 0))
+	for i := range int32(8_999) {
+		p := want(0, 0, at("nowhere", i+1)).Topics[0].Partitions[0]
+		r.Topics[0].Partitions = append(r.Topics[0].Partitions, p)
+	}
+	f := w.fetcher(w.dial(""))
+	seen := map[int32]bool{}
+	for range 2 {
+		f.send(r)
+		got := f.answer()
+		if n := len(got.Topics[0].Partitions); n > wire.MaxPartitionsPerRequest/2 {
+			t.Errorf("an answer for %d partitions", n)
+		}
+		for _, p := range got.Topics[0].Partitions {
+			seen[p.Index] = true
+		}
+		r.Topics = nil
+	}
+	if len(seen) != 9_000 {
+		t.Errorf("two answers tell of %d partitions, want all 9000", len(seen))
+	}
+}
+
+func TestAnAnswerThatWaitsForRoomEndsWithTheBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.topic("orders", 1)
+		w.srv.underWay.add(w.srv.limits.AnswerBytes)
+		f := w.fetcher(w.dial(""))
+		f.send(want(0, 0, orders0))
+		synctest.Wait()
+		w.srv.Close()
+		_, err := f.s.Recv()
+		wantStatus(t, err, codes.Unavailable)
+		w.stop()
+	})
+}
+
 func TestFetchStreamsThatMakeNoSense(t *testing.T) {
 	w := newWorld(t)
 	w.topic("orders", 1)

@@ -184,7 +184,7 @@ func (w *world) held(tp cluster.TopicPartition) *replica.Partition {
 
 // end returns a partition's log end offset.
 func (w *world) end(tp cluster.TopicPartition) cluster.Offset {
-	return w.held(tp).Ends(&replica.Reader{Replica: 2})
+	return w.held(tp).LogEndOffset()
 }
 
 // await waits until a condition holds that news of the partition can bring about.

@@ -15,7 +15,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -150,7 +149,7 @@ func TestProduceRefuses(t *testing.T) {
 		var before cluster.Offset
 		held, code := w.replicas.Partition(tp)
 		if code == kerr.None {
-			before = held.Ends(&replica.Reader{Replica: 2})
+			before = held.LogEndOffset()
 		}
 		p.send(request(c.acks, tp, c.records))
 		r := p.result()
@@ -164,7 +163,7 @@ func TestProduceRefuses(t *testing.T) {
 			t.Errorf("%s: hint %v, want leader %d", c.name, r.CurrentLeader, c.hint)
 		}
 		if held != nil {
-			if after := held.Ends(&replica.Reader{Replica: 2}); after != before {
+			if after := held.LogEndOffset(); after != before {
 				t.Errorf("%s: the log grew from %d to %d", c.name, before, after)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/proto/cluster"
@@ -31,6 +33,12 @@ func (s *Server) Publish(ctx context.Context, req *ottlapb.PublishRequest) (*ott
 	if n > s.limits.Entries {
 		return nil, tooMany("records and headers", n, s.limits.Entries)
 	}
+	if err := s.received.room(ctx); err != nil {
+		return nil, ended(err)
+	}
+	size := int64(proto.Size(req))
+	s.received.add(size)
+	defer s.received.add(-size)
 	acks, err := parseAcks(req.GetAcks())
 	if err != nil {
 		return nil, err

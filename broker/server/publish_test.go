@@ -220,6 +220,28 @@ func TestPublishWaitsForReplicas(t *testing.T) {
 	})
 }
 
+func TestPublishedBytesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.topic("orders", 1)
+		w.srv.received.add(w.srv.limits.ReceivedBytes)
+		done := make(chan error, 1)
+		go func() {
+			_, err := w.publish(&ottlapb.PublishRequest{Topic: "orders", Records: []*ottlapb.PublishRecord{{Value: text("x")}}})
+			done <- err
+		}()
+		synctest.Wait()
+		if w.end(orders0) != 0 {
+			t.Error("appended although there was no room")
+		}
+		w.srv.received.add(-w.srv.limits.ReceivedBytes)
+		if err := <-done; err != nil || w.end(orders0) != 1 {
+			t.Errorf("with room: %v, log end %d", err, w.end(orders0))
+		}
+		w.stop()
+	})
+}
+
 func TestPublishTakesWhatGrpcurlSends(t *testing.T) {
 	w := newWorld(t)
 	w.topic("orders", 1)

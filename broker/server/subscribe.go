@@ -17,6 +17,7 @@ import (
 const (
 	subscribeReadBytes = 256 << 10
 	subscribeRecords   = 500
+	subscribeBytes     = 1 << 20 // keys and values, except that one record is always sent
 )
 
 // Subscribe streams structured records of partitions that this broker leads, from a position on. A caller that does not read gets
@@ -178,7 +179,9 @@ func (s *subscription) round() (sent bool, err error) {
 // deliver sends the records of whole batches, from the position on. The data is not needed any more when it returns.
 func (s *subscription) deliver(p *subscribed, data []byte) error {
 	response := &ottlapb.SubscribeResponse{}
+	size := 0
 	flush := func() error {
+		size = 0
 		if len(response.Records) == 0 {
 			return nil
 		}
@@ -201,15 +204,16 @@ func (s *subscription) deliver(p *subscribed, data []byte) error {
 			if cluster.Offset(r.Offset) < p.pos.Offset {
 				continue
 			}
+			if size += len(r.Key) + len(r.Value); size > subscribeBytes || len(response.Records) >= subscribeRecords {
+				if err := flush(); err != nil {
+					return err
+				}
+				size = len(r.Key) + len(r.Value)
+			}
 			response.Records = append(response.Records, s.encode(p.tp.Partition, r))
 			s.left--
 			if s.full() {
 				return flush()
-			}
-			if len(response.Records) >= subscribeRecords {
-				if err := flush(); err != nil {
-					return err
-				}
 			}
 		}
 		if err := it.Err(); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ottla/ottla/proto/ottlapb"
 	"github.com/ottla/ottla/proto/record"
@@ -120,6 +121,49 @@ func TestSubscribeShowsEveryField(t *testing.T) {
 	}
 	if r := res.Records[1]; r.Key != nil || r.Value != nil {
 		t.Errorf("record 1: %v", r)
+	}
+}
+
+func TestMessagesToSubscribersStaySmall(t *testing.T) {
+	w := newWorld(t)
+	w.topic("orders", 1)
+	b := record.NewBuilder(nil, 20<<20)
+	for range 10 {
+		b.Append(1, nil, []byte(strings.Repeat("x", 900_000)), nil)
+	}
+	for range 2000 {
+		b.Append(1, nil, nil, nil)
+	}
+	out, err := b.Finish(record.Zstd, record.DefaultLevel, -1, -1, -1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.producer(w.dial(""))
+	p.send(request(1, orders0, out))
+	if r := p.result(); r.ErrorCode != 0 {
+		t.Fatal(r)
+	}
+	s := w.subscribe(context.Background(), &ottlapb.SubscribeRequest{Topic: "orders", MaxRecords: 2010, From: &ottlapb.SubscribeRequest_Earliest{Earliest: true}})
+	next := int64(0)
+	for {
+		res, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if size := proto.Size(res); size > 1<<20+100_000 || len(res.Records) > 500 {
+			t.Errorf("a message of %d bytes with %d records", size, len(res.Records))
+		}
+		for _, r := range res.Records {
+			if r.Offset != next {
+				t.Fatalf("offset %d after %d", r.Offset, next-1)
+			}
+			next++
+		}
+	}
+	if next != 2010 {
+		t.Errorf("%d records came", next)
 	}
 }
 
