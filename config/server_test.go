@@ -99,6 +99,28 @@ func TestEverySettingWithoutEffectIsKnown(t *testing.T) {
 	}
 }
 
+// TestSettingsThatTheBrokerReadsHaveAnEffect finds lines of support.go that are out of date: package broker reads the setting by now.
+func TestSettingsThatTheBrokerReadsHaveAnEffect(t *testing.T) {
+	files, err := filepath.Glob("../broker/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("package broker is not there", err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range noEffect {
+			if strings.Contains(string(text), `("`+name+`")`) {
+				t.Errorf("%s reads %s, which support.go calls a setting without effect", file, name)
+			}
+		}
+	}
+}
+
 func TestLoadPrecedence(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "server.properties")
 	text := "zookeeper.connect=file:2181\nbroker.id=1\nnum.partitions=2\nlog.dirs=/file\n"

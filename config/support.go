@@ -32,7 +32,11 @@ var noEffect = func() map[string]string {
 			"log.cleaner.io.buffer.load.factor", "log.cleaner.io.max.bytes.per.second", "log.cleaner.backoff.ms",
 			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
-			"metrics.num.samples", "metrics.sample.window.ms", "metrics.recording.level",
+			"controlled.shutdown.enable", "controlled.shutdown.max.retries", "controlled.shutdown.retry.backoff.ms", "controller.socket.timeout.ms",
+			"fetch.max.bytes", "log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms", "log.retention.check.interval.ms",
+			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads", "num.replica.fetchers",
+			"replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes", "replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms",
+			"replica.socket.timeout.ms", "request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
 		},
 	} {
 		for _, name := range names {
@@ -45,6 +49,12 @@ var noEffect = func() map[string]string {
 				m[k.Name] = notYet
 			}
 		}
+	}
+	for _, name := range []string{ // rows of those tables that do count
+		"offsets.topic.num.partitions", "offsets.topic.replication.factor", "transaction.state.log.num.partitions", "transaction.state.log.replication.factor",
+		"authorizer.class.name", "zookeeper.ssl.client.enable", // refused below
+	} {
+		delete(m, name)
 	}
 	return m
 }()
