@@ -83,8 +83,9 @@ func (f *consoleProducerFlags) check() error {
 	}
 }
 
-// settings puts the settings of the producer together: options over properties over the file over the options' defaults.
-func (f *consoleProducerFlags) settings() (*config.Producer, []config.Warning, error) {
+// settings puts the settings of the producer together: options over properties over the file over the options' defaults. When lines come alone, with
+// --sync or from a keyboard, none is kept back for the next one unless linger.ms or --timeout asks for it.
+func (f *consoleProducerFlags) settings(alone bool) (*config.Producer, []config.Warning, error) {
 	p, err := fileProperties(f.producerConfig)
 	if err != nil {
 		return nil, nil, err
@@ -96,6 +97,7 @@ func (f *consoleProducerFlags) settings() (*config.Producer, []config.Warning, e
 	for k, v := range given {
 		p[k] = v
 	}
+	linger := p["linger.ms"]
 	p["bootstrap.servers"] = f.bootstrapServers()
 	if p["client.id"] == "" {
 		p["client.id"] = "console-producer"
@@ -115,6 +117,9 @@ func (f *consoleProducerFlags) settings() (*config.Producer, []config.Warning, e
 	} {
 		merge(p, m.key, m.option)
 	}
+	if alone && !f.linger.Given() && linger == "" {
+		p["linger.ms"] = "0"
+	}
 	return config.LoadProducer(p)
 }
 
@@ -132,7 +137,8 @@ func runConsoleProducer(ctx context.Context, args []string, std streams) int {
 		fmt.Fprintln(std.err, err)
 		return 1
 	}
-	settings, warnings, err := f.settings()
+	terminal := isTerminal(std.in) && isTerminal(std.out)
+	settings, warnings, err := f.settings(f.sync.Given() || terminal)
 	if err != nil {
 		return fail(err)
 	}
@@ -166,7 +172,7 @@ func runConsoleProducer(ctx context.Context, args []string, std streams) int {
 		return fail(err)
 	}
 	s := &lineSender{producer: p, topic: f.topic.Text(), reader: reader, sync: f.sync.Given(), log: log}
-	if isTerminal(std.in) && isTerminal(std.out) {
+	if terminal {
 		s.prompt = std.out
 	}
 	return s.run(ctx, std)

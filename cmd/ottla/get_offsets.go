@@ -63,6 +63,9 @@ func runGetOffsets(ctx context.Context, args []string, std streams) int {
 		return usageError(f.set, wrong, std)
 	}
 	lines, err := f.offsets(ctx, toolLogger(std.err, "org.apache.kafka.tools.GetOffsetShell"), std)
+	if err != nil && ctx.Err() != nil {
+		return interrupted(ctx)
+	}
 	if err != nil {
 		fmt.Fprintf(std.err, "Error occurred: %s\n", text(err))
 		return 1

@@ -44,6 +44,7 @@ func commands() []command {
 		{"producer-perf-test", []string{"kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"}, "Measure how fast records are written.", runProducerPerf},
 		{"consumer-perf-test", []string{"kafka-consumer-perf-test", "kafka.tools.ConsumerPerformance", "org.apache.kafka.tools.ConsumerPerformance"}, "Measure how fast records are read.", runConsumerPerf},
 		{"healthcheck", nil, "Ask a broker whether it is ready.", runHealthcheck},
+		{"config", nil, "Check a server.properties, or print every setting and where it comes from.", runConfig},
 		{"version", nil, "Print the version.", runVersion},
 	}
 }

@@ -165,6 +165,9 @@ func runTopics(ctx context.Context, args []string, std streams) int {
 	}
 	log := toolLogger(std.err, "kafka.admin.TopicCommand$")
 	if err := f.act(ctx, std, log); err != nil {
+		if ctx.Err() != nil {
+			return interrupted(ctx)
+		}
 		fmt.Fprintf(std.out, "Error while executing topic command : %s\n", text(err))
 		log.Error(err.Error())
 		return 1
