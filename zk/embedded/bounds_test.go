@@ -189,7 +189,7 @@ func TestIdentitiesOfAConnectionAreBounded(t *testing.T) {
 		c := w.connect()
 		for i := 0; ; i++ {
 			r := c.Call(jute.OpAuth, &jute.AuthRequest{Scheme: "digest", Auth: []byte{byte(i), byte(i >> 8), ':'}})
-			if r.Err == jute.AuthFailed && i > 200 {
+			if r.Err == jute.AuthFailed && i > 40 {
 				break
 			}
 			if r.Err != jute.OK || i > 1000 {
@@ -197,6 +197,51 @@ func TestIdentitiesOfAConnectionAreBounded(t *testing.T) {
 			}
 		}
 		c.ExpectEnd(time.Minute)
+		w.close()
+	})
+}
+
+func TestLittleRequestsCannotHoldMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, vfs.NewMem(), func(c *embedded.Config) {
+			c.Limits.HardQueue, c.Limits.MaxWatchBytes, c.Limits.MaxSessions = 4<<20, 1<<20, 4
+		})
+		c := w.connect()
+		c.MustCreate("/big", make([]byte, 1_000_000), jute.ModePersistent)
+		reads := make([]jute.MultiOp, 1000) // a gigabyte
+		for i := range reads {
+			reads[i] = jute.MultiOp{Op: jute.OpGetData, Record: &jute.PathWatchRequest{Path: "/big"}}
+		}
+		if r, _ := c.Multi(jute.OpMultiRead, reads...); r.Err != jute.SystemError {
+			t.Errorf("reading a gigabyte: %v", r.Err)
+		}
+		if r := c.Call(jute.OpAuth, &jute.AuthRequest{Scheme: "digest", Auth: make([]byte, 100_000)}); r.Err != jute.AuthFailed {
+			t.Errorf("a long identity: %v", r.Err)
+		}
+		c = w.connect()
+		for i := range 60 {
+			c.Call(jute.OpAuth, &jute.AuthRequest{Scheme: "digest", Auth: []byte(strings.Repeat("x", 900) + string(rune('0'+i)) + ":")})
+		}
+		acl := make([]jute.ACL, 31)
+		for i := range acl {
+			acl[i] = jute.ACL{Perms: int32(i + 1), Scheme: "auth"}
+		}
+		if r := c.Call(jute.OpCreate, &jute.CreateRequest{Path: "/acl", ACL: acl}); r.Err != jute.InvalidACL {
+			t.Errorf("an access list that expands to megabytes: %v", r.Err)
+		}
+		watcher := w.connect()
+		for i := range 3 {
+			watcher.Send(jute.OpExists, &jute.PathWatchRequest{Path: strings.Repeat("x", 400_000+i), Watch: true})
+		}
+		for {
+			if _, err := watcher.TryFrame(time.Minute); err != nil {
+				break
+			}
+		}
+		w.connect()
+		fifth := w.from("client").Open(t)
+		fifth.SendRecord(&jute.ConnectRequest{TimeoutMs: 5000})
+		fifth.ExpectEnd(time.Minute)
 		w.close()
 	})
 }

@@ -91,6 +91,11 @@ type Limits struct {
 	// MaxPending is the number of bytes, of transactions and of replies, that may wait for the disk; above it no request
 	// is taken. Default 32 MiB.
 	MaxPending int
+	// MaxWatchBytes is the number of bytes that the watches of one connection may take, roughly; above it the connection
+	// is closed. Default 64 MiB.
+	MaxWatchBytes int
+	// MaxSessions bounds the live sessions; above it no new one is given. Default 100,000.
+	MaxSessions int
 	// SnapBytes is the number of bytes of transactions after which a snapshot is taken before SnapCount; default 256 MiB.
 	SnapBytes int64
 }
@@ -104,7 +109,8 @@ const (
 	defaultRetain     = 3
 	defaultReap       = time.Minute
 	reapBatch         = 10_000
-	maxIdentities     = 256              // auth identities of one connection
+	maxIdentities     = 64               // auth identities of one connection
+	maxAuthBytes      = 1024             // of one auth request
 	finishGrace       = 10 * time.Second // for a client to take the last replies, when it alone is disconnected
 	stopGrace         = time.Second      // the same when the server stops
 	lingerGrace       = time.Second      // for a client to close its direction
@@ -153,6 +159,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.SoftQueue, 4<<20)
 	setDefault(&l.HardQueue, 64<<20)
 	setDefault(&l.MaxPending, 32<<20)
+	setDefault(&l.MaxWatchBytes, 64<<20)
+	setDefault(&l.MaxSessions, 100_000)
 	setDefault(&l.SnapBytes, 256<<20)
 	return l
 }

@@ -23,19 +23,19 @@ func (k *core) getData(c *conn, rq *request) {
 	if !k.decode(c, rq, &r) {
 		return
 	}
-	code, body := k.readData(c, &r)
-	k.reply(c, rq, code, body)
+	res := k.readData(c, &r)
+	k.reply(c, rq, res.code, res.body)
 }
 
-func (k *core) readData(c *conn, r *jute.PathWatchRequest) (jute.Code, func(e *jute.Encoder)) {
+func (k *core) readData(c *conn, r *jute.PathWatchRequest) opResult {
 	data, stat, code := k.tree.Data(&c.caller, r.Path)
 	if r.Watch && code == jute.OK {
 		k.watches.AddData(r.Path, c)
 	}
-	return code, func(e *jute.Encoder) {
+	return opResult{op: jute.OpGetData, code: code, size: len(data), body: func(e *jute.Encoder) {
 		e.Buffer(data)
 		stat.Encode(e)
-	}
+	}}
 }
 
 func (k *core) getChildren(c *conn, rq *request) {
@@ -43,24 +43,29 @@ func (k *core) getChildren(c *conn, rq *request) {
 	if !k.decode(c, rq, &r) {
 		return
 	}
-	code, body := k.readChildren(c, &r, rq.op == jute.OpGetChildren2)
-	k.reply(c, rq, code, body)
+	res := k.readChildren(c, &r, rq.op == jute.OpGetChildren2)
+	k.reply(c, rq, res.code, res.body)
 }
 
-func (k *core) readChildren(c *conn, r *jute.PathWatchRequest, withStat bool) (jute.Code, func(e *jute.Encoder)) {
+func (k *core) readChildren(c *conn, r *jute.PathWatchRequest, withStat bool) opResult {
 	names, stat, code := k.tree.Children(&c.caller, r.Path)
 	if r.Watch && code == jute.OK {
 		k.watches.AddChild(r.Path, c)
 	}
-	return code, func(e *jute.Encoder) {
+	size := 0
+	for _, name := range names {
+		size += 16 + len(name)
+	}
+	return opResult{op: jute.OpGetChildren, code: code, size: size, body: func(e *jute.Encoder) {
 		e.Strings(names)
 		if withStat {
 			stat.Encode(e)
 		}
-	}
+	}}
 }
 
-// multiRead answers several getData and getChildren at once; each has its own code (Z§7).
+// multiRead answers several getData and getChildren at once; each has its own code (Z§7). One that asks for more than
+// may be queued for a client, as by naming a large node often, is a system error.
 func (k *core) multiRead(c *conn, rq *request) {
 	ops, err := jute.DecodeMulti(rq.body)
 	if err != nil || !allOf(ops, isRead) {
@@ -68,13 +73,17 @@ func (k *core) multiRead(c *conn, rq *request) {
 		return
 	}
 	results := make([]opResult, len(ops))
+	size := 0
 	for i, op := range ops {
 		r, _ := op.Record.(*jute.PathWatchRequest)
-		results[i].op = op.Op
 		if op.Op == jute.OpGetData {
-			results[i].code, results[i].body = k.readData(c, r)
+			results[i] = k.readData(c, r)
 		} else {
-			results[i].code, results[i].body = k.readChildren(c, r, false)
+			results[i] = k.readChildren(c, r, false)
+		}
+		if size += results[i].size; size > k.cfg.Limits.HardQueue {
+			k.reply(c, rq, jute.SystemError, nil)
+			return
 		}
 	}
 	k.reply(c, rq, jute.OK, func(e *jute.Encoder) { encodeResults(e, results, true) })

@@ -75,6 +75,10 @@ func (k *core) request(c *conn, cmd command) {
 		return
 	}
 	handle(k, c, rq)
+	if k.watches.Weight(c) > k.cfg.Limits.MaxWatchBytes {
+		k.log.Warn("client has too many watches, disconnected", "client", c.remote)
+		k.drop(c)
+	}
 }
 
 // decode reads the request's record; if it is too short that is answered and false returned (Z§1).

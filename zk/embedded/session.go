@@ -144,6 +144,10 @@ func (k *core) connect(c *conn, body []byte) {
 	timeout := min(max(time.Duration(rq.TimeoutMs)*time.Millisecond, k.cfg.MinSessionTimeout), k.cfg.MaxSessionTimeout)
 	ss, password := k.openSession(&rq, timeout)
 	reply := jute.ConnectResponse{HasReadOnly: rq.HasReadOnly, Password: make([]byte, 16)}
+	if ss == nil && rq.SessionID == 0 {
+		k.drop(c) // "expired" would be an odd answer to who has none yet
+		return
+	}
 	if ss == nil {
 		k.log.Info("session cannot be taken up", "session", fmt.Sprintf("0x%x", rq.SessionID), "client", c.remote)
 		k.emit(c, encodeFrame(&reply), nil, true)
@@ -162,7 +166,7 @@ func (k *core) connect(c *conn, body []byte) {
 }
 
 // openSession finds or makes the session that a client asks for; nil if it has expired, which also covers a wrong
-// password: that must not disturb the rightful owner.
+// password (that must not disturb the rightful owner) and a new session beyond the limit.
 func (k *core) openSession(rq *jute.ConnectRequest, timeout time.Duration) (*session, [16]byte) {
 	if rq.SessionID != 0 {
 		ss, rec := k.sessions.byID[rq.SessionID], k.tree.Session(rq.SessionID)
@@ -170,6 +174,10 @@ func (k *core) openSession(rq *jute.ConnectRequest, timeout time.Duration) (*ses
 			return nil, [16]byte{}
 		}
 		return ss, rec.Password
+	}
+	if k.sessions.count() >= k.cfg.Limits.MaxSessions {
+		k.log.Warn("too many sessions, a new one refused", "sessions", k.sessions.count())
+		return nil, [16]byte{}
 	}
 	rec := tree.Session{ID: k.sessions.newID(), TimeoutMs: int32(timeout / time.Millisecond)}
 	_, _ = rand.Read(rec.Password[:]) // never fails

@@ -99,14 +99,15 @@ func (k *core) auth(c *conn, rq *request) {
 		return
 	}
 	var ids []tree.ID
-	switch r.Scheme {
-	case "digest":
+	switch {
+	case len(r.Auth) > maxAuthBytes:
+	case r.Scheme == "digest":
 		id := tree.DigestID(r.Auth)
 		ids = append(ids, tree.ID{Scheme: "digest", ID: id})
 		if k.cfg.SuperDigest != "" && id == k.cfg.SuperDigest {
 			ids = append(ids, tree.ID{Scheme: "super"})
 		}
-	case "ip":
+	case r.Scheme == "ip":
 		ids = append(ids, tree.ID{Scheme: "ip", ID: c.host})
 	}
 	for _, id := range ids {

@@ -76,6 +76,7 @@ type opResult struct {
 	op   jute.Op // as answered: create2 for everything that returns path and Stat
 	code jute.Code
 	body func(e *jute.Encoder)
+	size int // of a read's answer, roughly
 }
 
 // multi carries out all operations or none (Z§7). The header's code is OK even when they failed.
@@ -127,22 +128,22 @@ func (k *core) multiOp(c *conn, b *tree.Batch, op jute.MultiOp) opResult {
 	case *jute.CreateRequest:
 		path, stat, code := b.Create(&c.caller, op.Op, r, k.limits())
 		if op.Op == jute.OpCreate {
-			return opResult{op.Op, code, func(e *jute.Encoder) { e.String(path) }}
+			return opResult{op: op.Op, code: code, body: func(e *jute.Encoder) { e.String(path) }}
 		}
-		return opResult{jute.OpCreate2, code, func(e *jute.Encoder) {
+		return opResult{op: jute.OpCreate2, code: code, body: func(e *jute.Encoder) {
 			e.String(path)
 			stat.Encode(e)
 		}}
 	case *jute.PathVersionRequest:
 		if op.Op == jute.OpCheck {
-			return opResult{op.Op, b.Check(&c.caller, r.Path, r.Version), nil}
+			return opResult{op: op.Op, code: b.Check(&c.caller, r.Path, r.Version)}
 		}
-		return opResult{op.Op, b.Delete(&c.caller, r.Path, r.Version), nil}
+		return opResult{op: op.Op, code: b.Delete(&c.caller, r.Path, r.Version)}
 	case *jute.SetDataRequest:
 		stat, code := b.SetData(&c.caller, r)
-		return opResult{op.Op, code, stat.Encode}
+		return opResult{op: op.Op, code: code, body: stat.Encode}
 	default:
-		return opResult{op.Op, jute.Unimplemented, nil}
+		return opResult{op: op.Op, code: jute.Unimplemented}
 	}
 }
 

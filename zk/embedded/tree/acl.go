@@ -96,6 +96,10 @@ func parseIPRange(s string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr, bits), true
 }
 
+// maxExpanded bounds the bytes of identities that "auth" entries of one list may stand for: without it, a small request
+// could be made to hold a lot.
+const maxExpanded = 16 << 10
+
 // fixACL checks an access list of a request and returns the one to store: duplicates removed, "auth" entries expanded
 // to the caller's digest identities. An empty list, an unknown scheme or a malformed identity is InvalidACL (Z§10).
 func (c *Caller) fixACL(acl []jute.ACL) ([]jute.ACL, jute.Code) {
@@ -107,6 +111,7 @@ func (c *Caller) fixACL(acl []jute.ACL) ([]jute.ACL, jute.Code) {
 	}
 	out := make([]jute.ACL, 0, len(acl))
 	seen := make(map[jute.ACL]struct{}, len(acl))
+	expanded := 0
 	add := func(a jute.ACL) {
 		if _, dup := seen[a]; !dup {
 			seen[a] = struct{}{}
@@ -126,9 +131,10 @@ func (c *Caller) fixACL(acl []jute.ACL) ([]jute.ACL, jute.Code) {
 				if id.Scheme == "digest" {
 					found = true
 					add(jute.ACL{Perms: a.Perms, Scheme: id.Scheme, ID: id.ID})
+					expanded += len(id.ID)
 				}
 			}
-			if !found {
+			if !found || expanded > maxExpanded {
 				return nil, jute.InvalidACL
 			}
 		case "digest":

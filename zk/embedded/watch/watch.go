@@ -65,13 +65,17 @@ func (t table[W]) drop(path string, w W, m Mode) bool {
 type Set[W comparable] struct {
 	data, child table[W]
 	paths       map[W]map[string]struct{} // every path on which a watcher has anything
+	weight      map[W]int                 // bytes that a watcher's watches take, roughly
 	recursive   int                       // recursive registrations; 0 spares the walk up the tree
 }
 
 // New returns an empty set.
 func New[W comparable]() *Set[W] {
-	return &Set[W]{data: make(table[W]), child: make(table[W]), paths: make(map[W]map[string]struct{})}
+	return &Set[W]{data: make(table[W]), child: make(table[W]), paths: make(map[W]map[string]struct{}), weight: make(map[W]int)}
 }
+
+// overhead is what a watch takes beside its path, roughly.
+const overhead = 200
 
 func (s *Set[W]) note(path string, w W) {
 	at := s.paths[w]
@@ -79,8 +83,14 @@ func (s *Set[W]) note(path string, w W) {
 		at = make(map[string]struct{}, 1)
 		s.paths[w] = at
 	}
-	at[path] = struct{}{}
+	if _, known := at[path]; !known {
+		at[path] = struct{}{}
+		s.weight[w] += len(path) + overhead
+	}
 }
+
+// Weight returns roughly how many bytes a watcher's watches take.
+func (s *Set[W]) Weight(w W) int { return s.weight[w] }
 
 // forget drops the reverse entry if nothing is left on the path.
 func (s *Set[W]) forget(path string, w W) {
@@ -88,9 +98,13 @@ func (s *Set[W]) forget(path string, w W) {
 		return
 	}
 	at := s.paths[w]
-	delete(at, path)
+	if _, known := at[path]; known {
+		delete(at, path)
+		s.weight[w] -= len(path) + overhead
+	}
 	if len(at) == 0 {
 		delete(s.paths, w)
+		delete(s.weight, w)
 	}
 }
 
@@ -162,6 +176,7 @@ func (s *Set[W]) Drop(w W) {
 		s.child.drop(path, w, Standard|Persistent|Recursive)
 	}
 	delete(s.paths, w)
+	delete(s.weight, w)
 }
 
 // Change tells everybody who is concerned about one change of a node: event is NodeCreated, NodeDeleted or

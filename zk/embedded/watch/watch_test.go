@@ -140,6 +140,17 @@ func check(t *testing.T, s *Set[int], p *plain) {
 	for _, at := range s.ByWatcher() {
 		n += len(at)
 	}
+	weight := map[int]int{}
+	for w, at := range s.paths {
+		for path := range at {
+			weight[w] += len(path) + overhead
+		}
+	}
+	for w, n := range weight {
+		if s.Weight(w) != n || len(s.weight) != len(weight) {
+			t.Fatalf("watcher %d weighs %d, want %d", w, s.Weight(w), n)
+		}
+	}
 	if m := len(s.paths); m != len(who) || n < len(paths) {
 		t.Fatalf("by watcher: %d watchers, %d paths", m, n)
 	}
