@@ -232,3 +232,75 @@ func TestReadersSeeWholeBatches(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAReaderNoticesATruncation lets a slow read begin before a truncation and get its bytes after other batches have taken the
+// place.
+func TestAReaderNoticesATruncation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &vfs.Toggle{Inner: vfs.OnBase("*.log", vfs.OnOps(vfs.Latency(time.Second), vfs.OpRead))}
+		l := newLogOn(t, vfs.Inject(vfs.NewMem(), slow), DefaultConfig())
+		appendValues(t, l, 0, 1, "short")
+		appendValues(t, l, 0, 2, "old")
+		var p pool
+		f, err := l.Read(0, 10, 1, true, &p) // the log knows now where offset 1 is
+		must(t, err)
+		p.Put(f.Buf)
+		slow.Set(true)
+		type answer struct {
+			f   Fetched
+			err error
+		}
+		answers := make(chan answer)
+		go func() {
+			f, err := l.Read(1, 1000, math.MaxInt64, true, &p)
+			answers <- answer{f, err}
+		}()
+		synctest.Wait() // the read of the file is under way
+		slow.Set(false)
+		must(t, l.Truncate(0))
+		appendValues(t, l, 1, 3, strings.Repeat("a longer value", 20))
+		appendValues(t, l, 1, 4, "new")
+		a := <-answers
+		must(t, a.err)
+		rs, err := records(a.f.Data)
+		if err != nil || len(rs) != 1 || rs[0] != (rec{1, "new", 4, 1}) {
+			t.Errorf("read %v, %v; want the new record", rs, err)
+		}
+		p.Put(a.f.Buf)
+		if n := p.outstanding(); n > 0 {
+			t.Errorf("%d buffers were not returned", n)
+		}
+	})
+}
+
+// TestATruncationBelowTheSavedLogStart must not let the next recovery empty the log.
+func TestATruncationBelowTheSavedLogStart(t *testing.T) {
+	for name, cut := range map[string]func(*Log) error{
+		"truncate": func(l *Log) error { return l.Truncate(30) },
+		"restart":  func(l *Log) error { return l.TruncateFullyAndStartAt(30) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewMem()
+			cfg := DefaultConfig()
+			cfg.FlushMessages = 1
+			m := openOn(t, mem, cfg)
+			l, err := m.GetOrCreate(orders, cluster.TopicID{}, true, cfg)
+			must(t, err)
+			for range 50 {
+				appendValues(t, l, 0, 1, "x")
+			}
+			must(t, l.AdvanceLogStart(40))
+			must(t, m.dirs[0].checkpoint())
+			must(t, cut(l))
+			if off := appendValues(t, l, 1, 2, "durable"); off != 30 {
+				t.Errorf("append after the cut got offset %d", off)
+			}
+			m = openOn(t, mem.CrashClone(vfs.CrashOptions{}), cfg)
+			defer closeManager(t, m)
+			l, _ = m.Get(orders)
+			if l.LogStartOffset() > 30 || l.LogEndOffset() != 31 {
+				t.Errorf("after a power cut the log is from %d to %d", l.LogStartOffset(), l.LogEndOffset())
+			}
+		})
+	}
+}
