@@ -424,6 +424,19 @@ func TestEverythingIsReadAgainAfterAReconnection(t *testing.T) {
 	})
 }
 
+func TestADeletionIsNotForgottenWhenItsTopicIsNews(t *testing.T) {
+	inBubble(t, 1, nil, func(p *party) {
+		// The marker is seen before the topic: only the deletions fire.
+		p.change(func() {
+			p.topics["a"] = state.Topic{Name: "a", ID: cluster.NewTopicID(), Assignments: map[int32]state.Assignment{0: {Replicas: []cluster.BrokerID{1}}}}
+			p.deletions["a"] = true
+		}, Change{Kind: DeletionsChange})
+		synctest.Wait()
+		p.equal("topics", len(p.topics), 0)
+		p.equal("markers", len(p.deletions), 0)
+	})
+}
+
 func TestALogDirectoryFails(t *testing.T) {
 	inBubble(t, 2, nil, func(p *party) {
 		c := p.controllers[1]

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -74,6 +76,10 @@ func (c *Controller) failover(ctx context.Context, r *reign) error {
 	if e.Brokers, err = r.power.Brokers(ctx); err != nil {
 		return fmt.Errorf("read the brokers: %w", err)
 	}
+	// Before the topics: who asks for a deletion has seen the topic, so that it is among those that are read afterwards.
+	if e.Deletions, err = r.power.Deletions(ctx); err != nil {
+		return fmt.Errorf("read the topics to delete: %w", err)
+	}
 	names, err := r.power.TopicNames(ctx)
 	if err != nil {
 		return fmt.Errorf("read the topics: %w", err)
@@ -89,9 +95,6 @@ func (c *Controller) failover(ctx context.Context, r *reign) error {
 	}
 	if e.States, err = r.power.States(ctx, tps); err != nil {
 		return fmt.Errorf("read the partition states: %w", err)
-	}
-	if e.Deletions, err = r.power.Deletions(ctx); err != nil {
-		return fmt.Errorf("read the topics to delete: %w", err)
 	}
 	return c.drive(ctx, r, e)
 }
@@ -120,9 +123,7 @@ func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event)
 				r.channels.Move(s.Broker)
 			}
 		}
-		for _, n := range step.Notes {
-			r.log.Log([...]hclog.Level{state.Info: hclog.Info, state.Warn: hclog.Warn, state.Error: hclog.Error}[n.Level], n.Text, n.Pairs...)
-		}
+		r.report(step.Notes)
 		for _, req := range step.Requests {
 			r.channels.Send(req)
 		}
@@ -134,6 +135,25 @@ func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event)
 			return nil, fmt.Errorf("commit %d operations: %w", len(step.Ops), err)
 		}
 		step = r.machine.Apply(results)
+	}
+}
+
+// maxAlike is how many notes of one text are logged for one step: a broker may take a hundred thousand partitions with it.
+const maxAlike = 20
+
+// report logs the notes of a step.
+func (r *reign) report(notes []state.Note) {
+	levels := [...]hclog.Level{state.Info: hclog.Info, state.Warn: hclog.Warn, state.Error: hclog.Error}
+	count := make(map[string]int)
+	for _, n := range notes {
+		if count[n.Text]++; count[n.Text] <= maxAlike {
+			r.log.Log(levels[n.Level], n.Text, n.Pairs...)
+		}
+	}
+	for _, text := range slices.Sorted(maps.Keys(count)) {
+		if more := count[text] - maxAlike; more > 0 {
+			r.log.Warn("more of the same was not logged", "text", text, "count", more)
+		}
 	}
 }
 
@@ -212,6 +232,12 @@ func (c *Controller) reread(ctx context.Context, r *reign, ch Change) error {
 		names, err := r.power.Deletions(ctx)
 		if err != nil {
 			return fmt.Errorf("read the topics to delete: %w", err)
+		}
+		if slices.ContainsFunc(names, func(name string) bool { return !r.machine.HasTopic(name) }) {
+			// Perhaps it was created just now, and its own event comes later: the wish must not be taken for a mistake.
+			if err := c.rereadTopics(ctx, r); err != nil {
+				return err
+			}
 		}
 		return c.drive(ctx, r, state.TopicDeletion{Names: names})
 	case LogDirsChange:

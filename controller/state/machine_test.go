@@ -3,17 +3,13 @@ package state
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ottla/ottla/proto/cluster"
-	"github.com/ottla/ottla/proto/kerr"
 )
 
 // The tables of the fact sheet, written once more by hand: target, then the states it may follow.
@@ -246,145 +242,5 @@ func TestATopicWithoutIDGetsOne(t *testing.T) {
 	e.handle(TopicChange{Names: []string{"a", "old"}, Added: []Topic{added}})
 	if e.topics["old"].ID != id || len(e.topics["old"].Assignments) != 1 {
 		t.Fatalf("the node holds %+v", e.topics["old"])
-	}
-}
-
-// TestRandomWalk lets brokers and topics come and go, replies get lost and controllers move, in an order that a seed decides, and
-// checks after every step what must always hold (appendix C). OTTLA_WALK_SEEDS sets the number of walks.
-func TestRandomWalk(t *testing.T) {
-	seeds := uint64(150)
-	if testing.Short() {
-		seeds = 20
-	}
-	if n, err := strconv.ParseUint(os.Getenv("OTTLA_WALK_SEEDS"), 10, 64); err == nil {
-		seeds = n
-	}
-	for seed := range seeds {
-		walk(t, seed)
-	}
-}
-
-func walk(t *testing.T, seed uint64) {
-	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 1))
-	e := newEnv()
-	brokers := []cluster.BrokerID{1, 2, 3, 4}
-	e.opts.UncleanElection = seed%5 == 4
-	before := map[cluster.TopicPartition]LeaderAndISR{}
-	var history []string
-	e.check = func(Step) {
-		if v := e.violations(before); len(v) > 0 {
-			t.Fatalf("seed %d: %s\nafter %s\n%s", seed, strings.Join(v, "\n"), strings.Join(history, ", "), e.log.String())
-		}
-		before = maps.Clone(e.states)
-	}
-	faults := true
-	e.fault = func(op Op) string {
-		if !faults || op.Kind == ReadTopicConfig {
-			return ""
-		}
-		if n := r.IntN(100); n < 12 && op.Kind != ReadState {
-			return [...]string{"lose", "drop", "lose", "drop", "lose", "fail"}[n%6]
-		}
-		return ""
-	}
-	e.register(brokers...)
-	e.failover()
-	for range 60 {
-		e.log.Reset()
-		switch n := r.IntN(23); {
-		case n < 3: // brokers stop
-			delete(e.brokers, brokers[r.IntN(len(brokers))])
-			delete(e.brokers, brokers[r.IntN(len(brokers))])
-			history = append(history, "stop")
-			e.brokerChange()
-		case n < 8: // brokers start or bounce
-			e.register(brokers[r.IntN(len(brokers))], brokers[r.IntN(len(brokers))])
-			history = append(history, "start")
-			e.brokerChange()
-		case n < 11:
-			history = append(history, "create")
-			name := fmt.Sprint("t", r.IntN(4))
-			if _, ok := e.topics[name]; ok {
-				continue
-			}
-			replicas := map[int32][]cluster.BrokerID{}
-			for index := range int32(1 + r.IntN(3)) {
-				for _, i := range r.Perm(len(brokers))[:1+r.IntN(3)] {
-					replicas[index] = append(replicas[index], brokers[i])
-				}
-			}
-			e.addTopic(name, replicas)
-			e.topicChange()
-		case n < 13:
-			history = append(history, "delete")
-			if names := slices.Sorted(maps.Keys(e.topics)); len(names) > 0 {
-				e.deletions[names[r.IntN(len(names))]] = true
-				e.topicDeletion()
-			}
-		case n < 15: // a leader shrinks its ISR behind the controller's back
-			history = append(history, "shrink")
-			for _, tp := range slices.SortedFunc(maps.Keys(e.states), cluster.TopicPartition.Compare) {
-				if s := e.states[tp]; s.Leader >= 0 && len(s.ISR) > 1 && r.IntN(3) == 0 {
-					s.ISR = []cluster.BrokerID{s.Leader}
-					s.PartitionEpoch++
-					e.states[tp] = s
-				}
-			}
-			before = maps.Clone(e.states)
-		case n < 16: // leaders ask for other ISRs, some with old or impossible ideas
-			history = append(history, "alter")
-			for _, tp := range slices.SortedFunc(maps.Keys(e.states), cluster.TopicPartition.Compare) {
-				s := e.states[tp]
-				if _, ok := e.brokers[s.Leader]; !ok {
-					continue
-				}
-				q := AlterRequest{Partition: tp, LeaderEpoch: s.LeaderEpoch - cluster.LeaderEpoch(r.IntN(6)/5), PartitionEpoch: s.PartitionEpoch - cluster.PartitionEpoch(r.IntN(6)/5)}
-				for _, i := range r.Perm(len(brokers))[:1+r.IntN(3)] {
-					q.ISR = append(q.ISR, brokers[i])
-				}
-				if r.IntN(3) > 0 {
-					q.ISR = e.topics[tp.Topic].Assignments[tp.Partition].Replicas
-				}
-				e.handle(AlterPartition{Broker: s.Leader, BrokerEpoch: e.brokers[s.Leader].Epoch, Partitions: []AlterRequest{q}})
-			}
-		case n < 17:
-			id := brokers[r.IntN(len(brokers))]
-			history = append(history, "shutdown")
-			e.handle(ControlledShutdown{Broker: id, BrokerEpoch: cluster.NoBrokerEpoch})
-		case n < 18:
-			history = append(history, "rebalance")
-			e.handle(Rebalance{Percentage: 10})
-		case n < 19:
-			history = append(history, "failover")
-			e.failover()
-		default:
-			history = append(history, "respond")
-			for range r.IntN(30) {
-				e.respond(func(cluster.BrokerID, cluster.TopicPartition) kerr.Code {
-					if r.IntN(20) == 0 {
-						return kerr.KafkaStorageError
-					}
-					return kerr.None
-				})
-			}
-		}
-	}
-	// Everybody comes back, nothing is lost any longer: all partitions are led, all deletions end.
-	faults = false
-	e.register(brokers...)
-	e.failover()
-	for e.respond(func(cluster.BrokerID, cluster.TopicPartition) kerr.Code { return kerr.None }) {
-	}
-	if len(e.deletions) > 0 {
-		t.Fatalf("seed %d: topics are still to be deleted: %v\n%s", seed, e.deletions, e.log.String())
-	}
-	for _, p := range e.m.Partitions() {
-		if p.State != OnlinePartition || !e.m.live(p.Leadership.Leader) {
-			t.Fatalf("seed %d: %s is %s, %s", seed, p.Partition, p.State, p.Leadership)
-		}
-		if d := cmp.Diff(e.states[p.Partition], p.Leadership); d != "" {
-			t.Fatalf("seed %d: %s: the model and the node differ:\n%s", seed, p.Partition, d)
-		}
 	}
 }

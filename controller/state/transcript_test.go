@@ -83,7 +83,15 @@ func replay(t *testing.T, script string) string {
 
 // run does one command.
 func (e *env) run(args []string) {
-	switch cmd, args := args[0], args[1:]; cmd {
+	cmd, args := args[0], args[1:]
+	if !e.prepare(cmd, args) && !e.happen(cmd, args) && !e.request(cmd, args) {
+		panic("unknown command " + cmd)
+	}
+}
+
+// prepare does the commands that change ZooKeeper behind the machine's back, and the failover.
+func (e *env) prepare(cmd string, args []string) bool {
+	switch cmd {
 	case "options": // unclean=true delete=false
 		e.opts.UncleanElection = slices.Contains(args, "unclean=true")
 		e.opts.DeleteTopics = !slices.Contains(args, "delete=false")
@@ -100,8 +108,32 @@ func (e *env) run(args []string) {
 		e.deletions[args[0]] = true
 	case "config": // topic key value
 		e.configs[args[0]] = map[string]string{args[1]: args[2]}
+	case "isr": // the state changes behind the machine's back: name-0 1,2
+		tp, _ := cluster.ParseTopicPartition(args[0])
+		s := e.states[tp]
+		s.ISR = parseIDs(args[1])
+		s.PartitionEpoch++
+		e.states[tp] = s
+	case "fault": // lose, drop, fail: what happens to the next n writes
+		n := int(parseIDs(args[1])[0])
+		e.fault = func(op Op) string {
+			if n == 0 || op.Kind == ReadState || op.Kind == ReadTopicConfig {
+				return ""
+			}
+			n--
+			return args[0]
+		}
 	case "failover":
 		e.failover()
+	default:
+		return false
+	}
+	return true
+}
+
+// happen does the commands that are events.
+func (e *env) happen(cmd string, args []string) bool {
+	switch cmd {
 	case "brokers": // brokers that start, bounce or stop in one look: +4 ~2 -3
 		for _, a := range args {
 			id := parseIDs(a[1:])[0]
@@ -148,57 +180,23 @@ func (e *env) run(args []string) {
 		}
 	case "logdir":
 		e.handle(LogDirFailure{Brokers: parseIDs(args[0])})
-	case "isr": // the state changes behind the machine's back: name-0 1,2
-		tp, _ := cluster.ParseTopicPartition(args[0])
-		s := e.states[tp]
-		s.ISR = parseIDs(args[1])
-		s.PartitionEpoch++
-		e.states[tp] = s
-	case "fault": // lose, drop, fail: what happens to the next n writes
-		n := int(parseIDs(args[1])[0])
-		e.fault = func(op Op) string {
-			if n == 0 || op.Kind == ReadState || op.Kind == ReadTopicConfig {
-				return ""
-			}
-			n--
-			return args[0]
-		}
 	case "unclean":
 		ev := UncleanElectionEnabled{}
 		if len(args) > 0 {
 			ev.Topic = args[0]
 		}
 		e.handle(ev)
-	case "alter": // broker name-0 isr leader-epoch partition-epoch, or +n -n for epochs ahead or behind what the node holds; recovering
-		ev := AlterPartition{Broker: parseIDs(args[0])[0]}
-		ev.BrokerEpoch = e.brokers[ev.Broker].Epoch
-		tp, _ := cluster.ParseTopicPartition(args[1])
-		r := AlterRequest{Partition: tp, ISR: parseIDs(args[2]), LeaderEpoch: e.states[tp].LeaderEpoch, PartitionEpoch: e.states[tp].PartitionEpoch}
-		for _, a := range args[3:] {
-			key, value, _ := strings.Cut(a, "=")
-			switch key {
-			case "leader-epoch":
-				r.LeaderEpoch += cluster.LeaderEpoch(parseIDs(value)[0])
-			case "partition-epoch":
-				r.PartitionEpoch += cluster.PartitionEpoch(parseIDs(value)[0])
-			case "broker-epoch":
-				ev.BrokerEpoch += cluster.BrokerEpoch(parseIDs(value)[0])
-			case "isr-epoch": // of the last replica
-				r.ISREpochs = make([]cluster.BrokerEpoch, len(r.ISR))
-				for i := range r.ISREpochs {
-					r.ISREpochs[i] = e.brokers[r.ISR[i]].Epoch
-				}
-				r.ISREpochs[len(r.ISR)-1] += cluster.BrokerEpoch(parseIDs(value)[0])
-			case "recovering":
-				r.Recovery = Recovering
-			case "by-id":
-				r.Partition.Topic, r.TopicID = "", e.topics[tp.Topic].ID
-			case "unknown-id":
-				r.Partition.Topic, r.TopicID = "", cluster.TopicID{9, 9}
-			}
-		}
-		ev.Partitions = []AlterRequest{r}
-		e.handle(ev)
+	default:
+		return false
+	}
+	return true
+}
+
+// request does the commands that have a reply.
+func (e *env) request(cmd string, args []string) bool {
+	switch cmd {
+	case "alter":
+		e.alter(args)
 	case "shutdown":
 		id := parseIDs(args[0])[0]
 		ev := ControlledShutdown{Broker: id, BrokerEpoch: e.brokers[id].Epoch}
@@ -225,8 +223,42 @@ func (e *env) run(args []string) {
 		}
 		e.logf("%+v", e.m.Counts())
 	default:
-		panic("unknown command " + cmd)
+		return false
 	}
+	return true
+}
+
+// alter asks for another ISR: broker name-0 isr leader-epoch partition-epoch, then what differs from what the node holds
+func (e *env) alter(args []string) {
+	ev := AlterPartition{Broker: parseIDs(args[0])[0]}
+	ev.BrokerEpoch = e.brokers[ev.Broker].Epoch
+	tp, _ := cluster.ParseTopicPartition(args[1])
+	r := AlterRequest{Partition: tp, ISR: parseIDs(args[2]), LeaderEpoch: e.states[tp].LeaderEpoch, PartitionEpoch: e.states[tp].PartitionEpoch}
+	for _, a := range args[3:] {
+		key, value, _ := strings.Cut(a, "=")
+		switch key {
+		case "leader-epoch":
+			r.LeaderEpoch += cluster.LeaderEpoch(parseIDs(value)[0])
+		case "partition-epoch":
+			r.PartitionEpoch += cluster.PartitionEpoch(parseIDs(value)[0])
+		case "broker-epoch":
+			ev.BrokerEpoch += cluster.BrokerEpoch(parseIDs(value)[0])
+		case "isr-epoch": // of the last replica
+			r.ISREpochs = make([]cluster.BrokerEpoch, len(r.ISR))
+			for i := range r.ISREpochs {
+				r.ISREpochs[i] = e.brokers[r.ISR[i]].Epoch
+			}
+			r.ISREpochs[len(r.ISR)-1] += cluster.BrokerEpoch(parseIDs(value)[0])
+		case "recovering":
+			r.Recovery = Recovering
+		case "by-id":
+			r.Partition.Topic, r.TopicID = "", e.topics[tp.Topic].ID
+		case "unknown-id":
+			r.Partition.Topic, r.TopicID = "", cluster.TopicID{9, 9}
+		}
+	}
+	ev.Partitions = []AlterRequest{r}
+	e.handle(ev)
 }
 
 func replicaStateOf(p PartitionInfo, id cluster.BrokerID) ReplicaState {
