@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/ottla/ottla/broker/vfs"
@@ -272,6 +273,7 @@ func TestAcksAllWaitsForFollowersAndKeepsTheOrder(t *testing.T) {
 	w.place(orders0, self, self, 2)
 	w.topic("alone", 1)
 	p := w.producer(w.dial(""))
+	p.put(at("alone", 0), "1", "2", "3", "4", "5")
 	p.send(request(-1, orders0, batch(t, "first")))
 	p.send(request(1, at("alone", 0), batch(t, "second"))) // needs no waiting, but comes after
 	p.send(request(-1, orders0, batch(t, "third")))
@@ -286,7 +288,7 @@ func TestAcksAllWaitsForFollowersAndKeepsTheOrder(t *testing.T) {
 	}
 	f.send(asReplica(2, want(0, 2))) // its next request says so
 	f.answer()
-	for i, base := range []int64{0, 0, 1} {
+	for i, base := range []int64{0, 5, 1} {
 		if r := p.result(); r.ErrorCode != 0 || r.BaseOffset != base {
 			t.Errorf("answer %d: %v", i, r)
 		}
@@ -411,6 +413,62 @@ func TestAShutdownAnswersWhatWasTakenAndTakesNothingMore(t *testing.T) {
 	}
 	_, err = w.producer(w.dial("")).s.Recv()
 	wantStatus(t, err, codes.Unavailable)
+}
+
+// unread is a stream that takes answers and has no requests.
+type unread struct {
+	grpc.ServerStream
+	answers int
+}
+
+func (u *unread) SendMsg(any) error { u.answers++; return nil }
+
+func (u *unread) Context() context.Context { return context.Background() }
+
+// received returns a request as it comes from the network.
+func received(t *testing.T, r *wire.ProduceRequest) *wire.ProduceRequest {
+	t.Helper()
+	codec := wire.NewCodec()
+	data, err := codec.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := new(wire.ProduceRequest)
+	if err := codec.Unmarshal(data, got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestBatchesAreLetGoOfAndNothingIsBegunAfterTheEnd(t *testing.T) {
+	w := newWorld(t)
+	w.topic("orders", 1)
+	stream := &unread{}
+	p := &produceStream{
+		srv: w.srv, stream: stream, out: w.srv.newOutlet(stream.Context()), slots: make(chan struct{}, 8), queue: make(chan *producing, 8),
+	}
+	for i, acks := range []int32{-1, 1, 0, 2} {
+		r := received(t, request(acks, orders0, batch(t, "x")))
+		p.slots <- struct{}{}
+		if goOn, err := p.take(r); !goOn || err != nil {
+			t.Fatalf("request %d: %v, %v", i, goOn, err)
+		}
+		if r.Size() != 0 {
+			t.Errorf("request %d keeps %d bytes", i, r.Size())
+		}
+	}
+	if stream.answers != 3 || w.end(orders0) != 3 {
+		t.Errorf("%d answers, %d records", stream.answers, w.end(orders0))
+	}
+	p.end()
+	r := received(t, request(1, orders0, batch(t, "late")))
+	p.slots <- struct{}{}
+	if goOn, _ := p.take(r); goOn || r.Size() != 0 {
+		t.Errorf("a late request: goes on %v, keeps %d bytes", goOn, r.Size())
+	}
+	if stream.answers != 3 || w.end(orders0) != 3 {
+		t.Errorf("after a late request %d answers, %d records", stream.answers, w.end(orders0))
+	}
 }
 
 func TestClientsThatLeaveAtOnceDoNoHarm(t *testing.T) {
