@@ -2,7 +2,8 @@
 // strictly in order (F§2.10).
 //
 // An order is repeated every 100 ms, over new connections if need be, until the broker has answered or is removed; nothing
-// overtakes it meanwhile. Brokers take repeated orders without harm, and tell by the broker epoch in each whether it is meant
+// overtakes it meanwhile. What piles up behind it is folded into a few orders to the same effect, so that memory is bounded by the size
+// of the cluster and not by the length of an outage. Brokers take repeated orders without harm, and tell by the broker epoch in each whether it is meant
 // for this registration of theirs. The controller sends to itself the same way, also when it is the only broker.
 //
 // gRPC stays in here: the controller sees [Senders] through an interface, and a simulator puts something else in its place.

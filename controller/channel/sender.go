@@ -40,10 +40,25 @@ type sender struct {
 func (s *sender) push(q queued) {
 	s.mu.Lock()
 	s.queue = append(s.queue, q)
+	if len(s.queue) > foldAt {
+		s.foldLocked(q.epoch)
+	}
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// foldLocked replaces what is queued by a few orders to the same effect.
+func (s *sender) foldLocked(epoch cluster.BrokerEpoch) {
+	bodies := make([]state.Body, len(s.queue))
+	for i, q := range s.queue {
+		bodies[i] = q.order.body
+	}
+	s.queue = nil
+	for _, b := range fold(bodies) {
+		s.queue = append(s.queue, queued{order: &order{body: b, listener: s.cfg.Listener}, epoch: epoch})
 	}
 }
 
