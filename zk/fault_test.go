@@ -314,6 +314,9 @@ func TestManyReconnectionsLeakNothingAndResyncEachTime(t *testing.T) {
 			if e, err := w.Next(t.Context()); err != nil || e.Type != EventResync {
 				t.Fatalf("reconnection %d: %v %v", i, e, err)
 			}
+			if n := len(s.watch.keys); n != 0 {
+				t.Fatalf("reconnection %d: %d watches of the old connection are remembered", i, n)
+			}
 			rearm()
 		}
 		synctest.Wait()
@@ -461,6 +464,74 @@ func TestCloseSession(t *testing.T) {
 			t.Errorf("no server answers: %v after %v", err, time.Since(began))
 		}
 		r.close()
+		l.shut(c)
+		l.shut(other)
+	})
+}
+
+func TestTheServerDecidesAboutTheTimeoutAndClosingCallsNoHook(t *testing.T) {
+	newLab(t, func(t *testing.T, l *lab) {
+		cfg := l.config("zk:2181")
+		cfg.SessionTimeout = 100 * time.Millisecond
+		cfg.ConnectTimeout = 5 * time.Second
+		c, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := c.Session()
+		if got := s.Timeout(); got != time.Second { // two ticks
+			t.Errorf("timeout %v, want the server's minimum of 1 s", got)
+		}
+		<-time.After(time.Minute)
+		if !s.Live() || c.Session() != s {
+			t.Error("the session was not kept alive at the granted pace")
+		}
+		called := false
+		_, remove := c.OnSession(Hooks{Expired: func(*Session) { t.Error("a removed owner was called") }})
+		remove()
+		c.OnSession(Hooks{Expired: func(*Session) { called = true }, New: func(*Session) { called = true }})
+		l.shut(c)
+		if called {
+			t.Error("Close called a hook")
+		}
+	})
+}
+
+func TestAWatchStormLosesAndRepeatsNothing(t *testing.T) {
+	newLab(t, func(t *testing.T, l *lab) {
+		const n = 4000
+		c, other := l.open("zk:2181"), l.open("zk:2181")
+		w := c.Session().Watch()
+		for i := range n {
+			if _, _, err := w.Exists(t.Context(), fmt.Sprintf("/n%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := 0; i < n; i += 100 {
+			var ops []Op
+			for k := range 100 {
+				ops = append(ops, CreateOp(fmt.Sprintf("/n%d", i+k), nil, Persistent))
+			}
+			if _, err := other.Session().Multi(t.Context(), ops...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Session().Sync(t.Context(), "/"); err != nil {
+			t.Fatal(err)
+		}
+		<-w.Ready()
+		seen := make(map[Event]int)
+		for _, e := range w.Take() {
+			seen[e]++
+		}
+		for i := range n {
+			if got := seen[Event{EventCreated, fmt.Sprintf("/n%d", i)}]; got != 1 {
+				t.Fatalf("node %d: %d events", i, got)
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%d different events", len(seen))
+		}
 		l.shut(c)
 		l.shut(other)
 	})

@@ -45,9 +45,9 @@ func (w testWriter) Write(p []byte) (int, error) {
 func TestApacheOperationsBelowAChroot(t *testing.T) {
 	addr := apachezk.Start(t)
 	ctx := t.Context()
-	c := open(t, Config{Connect: addr + "/kafka/a", SessionTimeout: 2 * time.Second, CreateChroot: true})
+	c := open(t, Config{Connect: addr + "/kafka/a", SessionTimeout: 10 * time.Second, CreateChroot: true})
 	s := c.Session()
-	if s.ID() == 0 || len(s.Password()) != 16 || s.Timeout() != 2*time.Second {
+	if s.ID() == 0 || len(s.Password()) != 16 || s.Timeout() != 10*time.Second {
 		t.Errorf("session %x, password of %d bytes, timeout %v", s.ID(), len(s.Password()), s.Timeout())
 	}
 	if err := s.CreateAll(ctx, "/x/y/z", []byte("v")); err != nil {
@@ -108,7 +108,7 @@ func TestApacheOperationsBelowAChroot(t *testing.T) {
 		t.Errorf("as large as allowed: %v", err)
 	}
 	// Seen without the chroot.
-	plain := open(t, Config{Connect: addr, SessionTimeout: 2 * time.Second}).Session()
+	plain := open(t, Config{Connect: addr, SessionTimeout: 10 * time.Second}).Session()
 	if _, ok, err := plain.Exists(ctx, "/kafka/a/x/y/z"); err != nil || !ok {
 		t.Errorf("the chroot is not where it should be: %v %v", ok, err)
 	}
@@ -119,7 +119,7 @@ func second[A any](_ A, err error) error        { return err }
 func third[A, B any](_ A, _ B, err error) error { return err }
 
 func TestApacheMulti(t *testing.T) {
-	c := open(t, Config{Connect: apachezk.Start(t) + "/m", SessionTimeout: 2 * time.Second, CreateChroot: true})
+	c := open(t, Config{Connect: apachezk.Start(t) + "/m", SessionTimeout: 10 * time.Second, CreateChroot: true})
 	s, ctx := c.Session(), t.Context()
 	res, err := s.Multi(ctx, CreateOp("/a", nil, Ephemeral), SetOp("/a", []byte("1"), 0), CheckOp("/a", 1), CreateOp("/b", nil, Persistent), DeleteOp("/b", 0))
 	if err != nil {
@@ -142,7 +142,7 @@ func TestApacheMulti(t *testing.T) {
 }
 
 func TestApacheWatchesFireOnceForEachWhoAsked(t *testing.T) {
-	c := open(t, Config{Connect: apachezk.Start(t) + "/w", SessionTimeout: 2 * time.Second, CreateChroot: true})
+	c := open(t, Config{Connect: apachezk.Start(t) + "/w", SessionTimeout: 10 * time.Second, CreateChroot: true})
 	s, ctx := c.Session(), t.Context()
 	w1, w2 := s.Watch(), s.Watch()
 	if _, ok, err := w1.Exists(ctx, "/n"); ok || err != nil {
@@ -185,7 +185,7 @@ func TestApacheWatchesFireOnceForEachWhoAsked(t *testing.T) {
 
 func TestApacheSessionsEndAndNewOnesBegin(t *testing.T) {
 	srv := apachezk.StartServer(t)
-	c := open(t, Config{Connect: srv.Addr(), SessionTimeout: 2 * time.Second})
+	c := open(t, Config{Connect: srv.Addr(), SessionTimeout: 10 * time.Second})
 	ctx := t.Context()
 	first := c.Session()
 	if _, err := first.Create(ctx, "/e", nil, Ephemeral); err != nil {
@@ -211,7 +211,7 @@ func TestApacheSessionsEndAndNewOnesBegin(t *testing.T) {
 	w := first.Watch()
 
 	// Somebody with id and password closes the session: to us that is an expiry.
-	if err := CloseSession(ctx, Config{Connect: srv.Addr(), SessionTimeout: 2 * time.Second}, first.ID(), first.Password()); err != nil {
+	if err := CloseSession(ctx, Config{Connect: srv.Addr(), SessionTimeout: 10 * time.Second}, first.ID(), first.Password()); err != nil {
 		t.Fatal(err)
 	}
 	<-first.Done()
@@ -253,7 +253,7 @@ func TestApacheSessionsEndAndNewOnesBegin(t *testing.T) {
 
 func TestApacheSessionOutlivesARestartAndResyncsWatches(t *testing.T) {
 	srv := apachezk.StartServer(t)
-	c := open(t, Config{Connect: srv.Addr(), SessionTimeout: 2 * time.Second}) // the longest that tick allows
+	c := open(t, Config{Connect: srv.Addr(), SessionTimeout: 10 * time.Second})
 	s, ctx := c.Session(), t.Context()
 	if err := s.CreateAll(ctx, "/n", nil); err != nil {
 		t.Fatal(err)
@@ -266,12 +266,8 @@ func TestApacheSessionOutlivesARestartAndResyncsWatches(t *testing.T) {
 	if err := srv.Run(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := w.Next(ctx)
-	if err != nil {
-		t.Skipf("the server took longer than the session timeout to restart: %v", err)
-	}
-	if e.Type != EventResync {
-		t.Fatalf("event %v, want a resync", e)
+	if e, err := w.Next(ctx); err != nil || e.Type != EventResync {
+		t.Fatalf("event %v %v, want a resync", e, err)
 	}
 	if err := third(w.Get(ctx, "/n")); err != nil {
 		t.Fatal(err)
@@ -281,5 +277,37 @@ func TestApacheSessionOutlivesARestartAndResyncsWatches(t *testing.T) {
 	}
 	if e, err := w.Next(ctx); err != nil || e != (Event{EventDataChanged, "/n"}) {
 		t.Errorf("after the resync: %v %v", e, err)
+	}
+}
+
+func TestApacheFrozenEndsTheSessionHereAndTheNextOneTakesOver(t *testing.T) {
+	srv := apachezk.StartServer(t)
+	c := open(t, Config{Connect: srv.Addr(), SessionTimeout: 2 * time.Second})
+	s := c.Session()
+	if _, err := s.Create(t.Context(), "/e", nil, Ephemeral); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan *Session, 1)
+	_, remove := c.OnSession(Hooks{New: func(s *Session) {
+		select {
+		case made <- s:
+		default:
+		}
+	}})
+	defer remove()
+	if err := srv.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	<-s.Done()
+	if !errors.Is(s.Err(), ErrLeaseEnded) || time.Since(began) > 5*time.Second {
+		t.Errorf("over after %v: %v", time.Since(began), s.Err())
+	}
+	if err := srv.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	next := <-made
+	if _, ok, err := next.Exists(t.Context(), "/e"); ok || err != nil {
+		t.Errorf("the old session's node is still there: %v", err)
 	}
 }

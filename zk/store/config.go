@@ -204,12 +204,13 @@ func (st *Store) ClaimProducerIDs(ctx context.Context, broker cluster.BrokerID) 
 	}
 	var tried *znode.ProducerIDBlock
 	var err error
-	for range attempts {
+	for failures := 0; failures < attempts; { // losing to another broker is no failure: somebody gets on
 		data, stat, ok, getErr := get(ctx, st.s, path)
 		if err = getErr; err != nil {
 			break
 		}
 		if !ok {
+			failures++
 			if err = st.s.CreateAll(ctx, path, nil); err != nil {
 				break
 			}
@@ -231,6 +232,7 @@ func (st *Store) ClaimProducerIDs(ctx context.Context, broker cluster.BrokerID) 
 			return next, nil
 		}
 		if unknown(ctx, err) {
+			failures++
 			tried = &next
 		} else if !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode) {
 			break

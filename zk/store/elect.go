@@ -76,7 +76,6 @@ func (st *Store) epoch(ctx context.Context) (epochInfo, error) {
 // A /controller that an own session still holds, an earlier one or this one after it has resigned, is a leftover: it is
 // deleted in the same transaction, so that each reign has an epoch of its own.
 func (st *Store) Elect(ctx context.Context, me cluster.BrokerID, now int64) (*FencedTx, ControllerInfo, error) {
-	st.own.Add(st.s.ID())
 	none := ControllerInfo{Broker: cluster.NoBroker}
 	for range attempts {
 		current, taken, err := st.Controller(ctx, nil)

@@ -34,13 +34,16 @@ func startEmbedded(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := embedded.Start(embedded.Config{DataDir: "/zk", FS: vfs.NewMem(), Listener: l, TickTime: 100 * time.Millisecond, MaxClientCnxns: -1})
+	srv, err := embedded.Start(embedded.Config{DataDir: "/zk", FS: vfs.NewMem(), Listener: l, TickTime: 100 * time.Millisecond, MaxSessionTimeout: time.Minute, MaxClientCnxns: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Close() })
 	return l.Addr().String()
 }
+
+// sessionTimeout is long enough for a machine that is busy with other tests.
+const sessionTimeout = 20 * time.Second
 
 // env is one server.
 type env struct {
@@ -54,7 +57,7 @@ func (e *env) chroot() string { return fmt.Sprintf("%s/t%d", e.addr, e.spaces.Ad
 // client opens a client for the length of the test.
 func (e *env) client(t testing.TB, connect string) *zk.Client {
 	t.Helper()
-	c, err := zk.Open(t.Context(), zk.Config{Connect: connect, SessionTimeout: 2 * time.Second, CreateChroot: true, MaxInFlight: 64})
+	c, err := zk.Open(t.Context(), zk.Config{Connect: connect, SessionTimeout: sessionTimeout, CreateChroot: true, MaxInFlight: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +170,7 @@ func (f *faulty) write(ctx context.Context, op, path string, apply func() error)
 	}
 	_ = apply() // whatever the answer was
 	if f.kind == expiry {
-		err := zk.CloseSession(ctx, zk.Config{Connect: f.addr, SessionTimeout: 2 * time.Second}, f.ID(), f.Password())
+		err := zk.CloseSession(ctx, zk.Config{Connect: f.addr, SessionTimeout: sessionTimeout}, f.ID(), f.Password())
 		if err != nil {
 			panic(err)
 		}

@@ -112,7 +112,6 @@ func (st *Store) RegisterBroker(ctx context.Context, id cluster.BrokerID, b znod
 	if err := st.checkAddresses(ctx, id, b); err != nil {
 		return cluster.NoBrokerEpoch, fmt.Errorf("register broker %d: %w", id, err)
 	}
-	st.own.Add(st.s.ID())
 	path, data := znode.BrokerPath(id), b.Encode()
 	var err error
 	for range attempts {

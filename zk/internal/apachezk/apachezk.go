@@ -23,7 +23,7 @@ const RequireEnv = "OTTLA_REQUIRE_ZOOKEEPER"
 // jarDir is where Debian's package "zookeeper" puts the server and what it needs.
 const jarDir = "/usr/share/java"
 
-// TickTime of the servers: the shortest session timeout is twice as long, the longest twenty times.
+// TickTime of the servers: the shortest session timeout is twice as long. The longest is a minute.
 const TickTime = 100 * time.Millisecond
 
 // Server is one running server.
@@ -55,7 +55,7 @@ func StartServer(tb testing.TB) *Server {
 	}
 	s := &Server{dir: tb.TempDir(), port: freePort(tb), out: new(lockedBuffer)}
 	s.addr = fmt.Sprintf("127.0.0.1:%d", s.port)
-	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=%d\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
+	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
 		s.dir, s.port, TickTime.Milliseconds())
 	if err := os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(conf), 0o600); err != nil {
 		tb.Fatal(err)
