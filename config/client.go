@@ -157,7 +157,7 @@ func newBag(set *keySet, what string, given Properties) (bag, []Warning, error) 
 		b.values[name] = v
 	}
 	if protocol := b.get("security.protocol").s; !strings.EqualFold(protocol, "PLAINTEXT") {
-		return bag{}, nil, set.byName["security.protocol"].invalid(protocol, "only PLAINTEXT is implemented")
+		return bag{}, nil, set.byName["security.protocol"].invalid(protocol, "only PLAINTEXT is available")
 	}
 	return b, warnings, nil
 }

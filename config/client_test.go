@@ -43,7 +43,7 @@ func TestLoadProducerSettlesIdempotence(t *testing.T) {
 		{Properties{"transactional.id": "t", "enable.idempotence": "false"}, false, "Cannot set a transactional.id without also enabling idempotence."},
 		{Properties{"acks": "2"}, false, "Invalid value 2 for configuration acks: String must be one of: all, -1, 0, 1"},
 		{Properties{"delivery.timeout.ms": "1000"}, false, "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms"},
-		{Properties{"security.protocol": "SSL"}, false, "Invalid value SSL for configuration security.protocol: only PLAINTEXT is implemented"},
+		{Properties{"security.protocol": "SSL"}, false, "Invalid value SSL for configuration security.protocol: only PLAINTEXT is available"},
 	} {
 		p, _, err := LoadProducer(c.given)
 		switch {

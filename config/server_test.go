@@ -165,7 +165,7 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		"true the setting leader.replication.throttled.rate exists only as a dynamic one, in ZooKeeper; it is ignored",
-		"false the setting log.cleaner.threads has no effect: this is not implemented yet",
+		"false the setting log.cleaner.threads has no effect: this is not available yet",
 		"true unknown broker setting log.dir.s is ignored; did you mean log.dirs?",
 		"true unknown broker setting my.plugin.setting is ignored",
 		"true unknown broker setting num.partition is ignored; did you mean num.partitions?",
@@ -208,12 +208,12 @@ func TestBadValuesHaveKafkasWords(t *testing.T) {
 		{"listeners", "PLAINTEXT://:1,PLAINTEXT://:2", "Error creating broker listeners from 'PLAINTEXT://:1,PLAINTEXT://:2': Each listener must have a different name, listeners: PLAINTEXT://:1,PLAINTEXT://:2"},
 		{"listeners", "PLAINTEXT://:1,SSL://:1", "Error creating broker listeners from 'PLAINTEXT://:1,SSL://:1': Each listener must have a different port, listeners: PLAINTEXT://:1,SSL://:1"},
 		{"listeners", "SSL://:1", "requirement failed: inter.broker.listener.name must be a listener name defined in advertised.listeners. The valid options based on currently configured listeners are SSL"},
-		{"listeners", "PLAINTEXT://:1,SSL://:2", "Invalid value PLAINTEXT://:1,SSL://:2 for configuration listeners: the security protocol SSL of listener SSL is not implemented yet; use PLAINTEXT"},
+		{"listeners", "PLAINTEXT://:1,SSL://:2", "Invalid value PLAINTEXT://:1,SSL://:2 for configuration listeners: the security protocol SSL of listener SSL is not available yet; use PLAINTEXT"},
 		{"listeners", "PLAINTEXT://0.0.0.0:9092", "requirement failed: advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address."},
 		{"advertised.listeners", "SSL://h:1", "requirement failed: advertised.listeners listener names must be equal to or a subset of the ones defined in listeners. Found SSL. The valid options based on the current configuration are PLAINTEXT"},
 		{"inter.broker.listener.name", "INSIDE", "requirement failed: inter.broker.listener.name must be a listener name defined in advertised.listeners. The valid options based on currently configured listeners are PLAINTEXT"},
 		{"control.plane.listener.name", "PLAINTEXT", "requirement failed: control.plane.listener.name, when defined, should have a different value from the inter broker listener name. Currently they both have the value PLAINTEXT"},
-		{"authorizer.class.name", "kafka.security.authorizer.AclAuthorizer", "Invalid value kafka.security.authorizer.AclAuthorizer for configuration authorizer.class.name: authorization is not implemented yet, and without it everybody could do everything; remove the setting to start anyway"},
+		{"authorizer.class.name", "kafka.security.authorizer.AclAuthorizer", "Invalid value kafka.security.authorizer.AclAuthorizer for configuration authorizer.class.name: authorization is not available yet, and without it everybody could do everything; remove the setting to start anyway"},
 	} {
 		_, _, err := NewServer(with(c.key, c.text))
 		var typed *Error

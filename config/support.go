@@ -7,7 +7,7 @@ const (
 	runtimeDecides = "the Go runtime schedules and sizes this by itself"
 	oneFormat      = "there is one message format and one protocol version"
 	javaOnly       = "Java classes cannot be loaded"
-	notYet         = "this is not implemented yet"
+	notYet         = "this is not available yet"
 )
 
 // noEffect holds the broker settings that are read, checked and shown, and that nothing acts on, with the reason. Whoever makes a
@@ -66,15 +66,15 @@ func (s *Server) refuseUnprotected() error {
 	}
 	switch {
 	case s.String("authorizer.class.name") != "":
-		return refuse("authorizer.class.name", "authorization is not implemented yet, and without it everybody could do everything; remove the setting to start anyway")
+		return refuse("authorizer.class.name", "authorization is not available yet, and without it everybody could do everything; remove the setting to start anyway")
 	case s.Bool("zookeeper.set.acl"):
-		return refuse("zookeeper.set.acl", "ACLs on znodes are not implemented yet; remove the setting to start without them")
+		return refuse("zookeeper.set.acl", "ACLs on znodes are not available yet; remove the setting to start without them")
 	case s.Bool("zookeeper.ssl.client.enable"):
-		return refuse("zookeeper.ssl.client.enable", "TLS to ZooKeeper is not implemented yet; remove the setting to connect without it")
+		return refuse("zookeeper.ssl.client.enable", "TLS to ZooKeeper is not available yet; remove the setting to connect without it")
 	}
 	for _, e := range s.listeners {
 		if e.SecurityProtocol != "PLAINTEXT" {
-			return refuse("listeners", fmt.Sprintf("the security protocol %s of listener %s is not implemented yet; use PLAINTEXT", e.SecurityProtocol, e.Listener))
+			return refuse("listeners", fmt.Sprintf("the security protocol %s of listener %s is not available yet; use PLAINTEXT", e.SecurityProtocol, e.Listener))
 		}
 	}
 	return nil

@@ -39,7 +39,7 @@ func runBroker(ctx context.Context, args []string, std streams) int {
 		set.PrintUsage(std.err, "")
 		return 1
 	case len(set.Args()) > 0:
-		return usageError(set, fmt.Errorf("Found non argument parameters: %s", strings.Join(set.Args(), ",")), std)
+		return usageError(set, kafkaError("Found non argument parameters: %s", strings.Join(set.Args(), ",")), std)
 	}
 	log, closeLog := serverLog(std.out)
 	defer closeLog()

@@ -16,7 +16,7 @@ func runConfig(_ context.Context, args []string, std streams) int {
 	override := set.Value("override", flags.String, "", "A setting that counts instead of the one in server.properties, as name=value.").Many()
 	err := set.Parse(args)
 	if err == nil && len(args) > 0 && !set.Given("help") && (len(set.Args()) != 2 || set.Args()[0] != "check" && set.Args()[0] != "print") {
-		err = fmt.Errorf("Found non argument parameters: %s", strings.Join(set.Args(), ","))
+		err = kafkaError("Found non argument parameters: %s", strings.Join(set.Args(), ","))
 	}
 	switch {
 	case err != nil:

@@ -23,40 +23,40 @@ import (
 type consoleConsumerFlags struct {
 	set *flags.Set
 
-	bootstrap, topic, include, whitelist        *flags.Option
-	partition, offset, fromBeginning            *flags.Option
-	maxMessages, timeout, group                 *flags.Option
-	formatter, properties, formatterConfig      *flags.Option
-	keyDeserializer, valueDeserializer          *flags.Option
-	consumerProperties, consumerConfig          *flags.Option
-	skipOnError, isolation, enableSystestEvents *flags.Option
+	bootstrap, topic, include, whitelist   *flags.Option
+	partition, offset, fromBeginning       *flags.Option
+	maxMessages, timeout, group            *flags.Option
+	formatter, properties, formatterConfig *flags.Option
+	keyDeserializer, valueDeserializer     *flags.Option
+	consumerProperties, consumerConfig     *flags.Option
+	skipOnError, isolation                 *flags.Option
 }
 
 // newConsoleConsumerFlags declares the options.
 func newConsoleConsumerFlags() *consoleConsumerFlags {
 	s := flags.New("This tool helps to read data from Kafka topics and outputs it to standard output.")
+	s.Flag("enable-systest-events", "Without effect.")
 	return &consoleConsumerFlags{
-		set:                 s,
-		bootstrap:           s.Value("bootstrap-server", flags.String, "server to connect to", "REQUIRED: the brokers to ask first, as host1:port1,host2:port2.").Required(),
-		topic:               s.Value("topic", flags.String, "topic", "The topic to read."),
-		include:             s.Value("include", flags.String, "Java regex (String)", "A regular expression for the topics to read."),
-		whitelist:           s.Value("whitelist", flags.String, "Java regex (String)", "DEPRECATED, use --include."),
-		partition:           s.Value("partition", flags.Integer, "partition", "The partition to read; from its end unless --offset or --from-beginning is given."),
-		offset:              s.Value("offset", flags.String, "consume offset", "Where to start in the partition: a number that is not negative, earliest or latest.").Default("latest"),
-		fromBeginning:       s.Flag("from-beginning", "Start with the earliest record instead of the latest when there is no established offset."),
-		maxMessages:         s.Value("max-messages", flags.Integer, "num_messages", "How many records to read; without end when not given."),
-		timeout:             s.Value("timeout-ms", flags.Long, "timeout_ms", "Stop when there is nothing to read for this long."),
-		group:               s.Value("group", flags.String, "consumer group id", "The consumer group."),
-		formatter:           s.Value("formatter", flags.String, "class", "The class that formats records.").Default("org.apache.kafka.tools.consumer.DefaultMessageFormatter"),
-		properties:          s.Value("property", flags.String, "prop", "A property of the formatter: print.timestamp, print.key, print.offset, print.epoch, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer or headers.deserializer, as name=value.").Many(),
-		formatterConfig:     s.Value("formatter-config", flags.String, "config file", "A file with properties of the formatter. --property wins."),
-		keyDeserializer:     s.Value("key-deserializer", flags.String, "deserializer for key", "How to read keys."),
-		valueDeserializer:   s.Value("value-deserializer", flags.String, "deserializer for values", "How to read values."),
-		consumerProperties:  s.Value("consumer-property", flags.String, "consumer_prop", "A setting of the consumer as name=value.").Many(),
-		consumerConfig:      s.Value("consumer.config", flags.String, "config file", "A file with settings of the consumer. --consumer-property wins."),
-		skipOnError:         s.Flag("skip-message-on-error", "Go on when a record cannot be read, instead of stopping."),
-		isolation:           s.Value("isolation-level", flags.String, "", "read_committed leaves out records of transactions that are open or were aborted.").Default("read_uncommitted"),
-		enableSystestEvents: s.Flag("enable-systest-events", "Log the beginning and the end of the consumer's life."),
+		set:                s,
+		bootstrap:          s.Value("bootstrap-server", flags.String, "server to connect to", "REQUIRED: the brokers to ask first, as host1:port1,host2:port2.").Required(),
+		topic:              s.Value("topic", flags.String, "topic", "The topic to read."),
+		include:            s.Value("include", flags.String, "Java regex (String)", "A regular expression for the topics to read."),
+		whitelist:          s.Value("whitelist", flags.String, "Java regex (String)", "DEPRECATED, use --include."),
+		partition:          s.Value("partition", flags.Integer, "partition", "The partition to read; from its end unless --offset or --from-beginning is given."),
+		offset:             s.Value("offset", flags.String, "consume offset", "Where to start in the partition: a number that is not negative, earliest or latest.").Default("latest"),
+		fromBeginning:      s.Flag("from-beginning", "Start with the earliest record instead of the latest when there is no established offset."),
+		maxMessages:        s.Value("max-messages", flags.Integer, "num_messages", "How many records to read; without end when not given."),
+		timeout:            s.Value("timeout-ms", flags.Long, "timeout_ms", "Stop when there is nothing to read for this long."),
+		group:              s.Value("group", flags.String, "consumer group id", "The consumer group."),
+		formatter:          s.Value("formatter", flags.String, "class", "The class that formats records.").Default("org.apache.kafka.tools.consumer.DefaultMessageFormatter"),
+		properties:         s.Value("property", flags.String, "prop", "A property of the formatter: print.timestamp, print.key, print.offset, print.epoch, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer or headers.deserializer, as name=value.").Many(),
+		formatterConfig:    s.Value("formatter-config", flags.String, "config file", "A file with properties of the formatter. --property wins."),
+		keyDeserializer:    s.Value("key-deserializer", flags.String, "deserializer for key", "How to read keys."),
+		valueDeserializer:  s.Value("value-deserializer", flags.String, "deserializer for values", "How to read values."),
+		consumerProperties: s.Value("consumer-property", flags.String, "consumer_prop", "A setting of the consumer as name=value.").Many(),
+		consumerConfig:     s.Value("consumer.config", flags.String, "config file", "A file with settings of the consumer. --consumer-property wins."),
+		skipOnError:        s.Flag("skip-message-on-error", "Go on when a record cannot be read, instead of stopping."),
+		isolation:          s.Value("isolation-level", flags.String, "", "read_committed leaves out records of transactions that are open or were aborted.").Default("read_uncommitted"),
 	}
 }
 
@@ -76,7 +76,7 @@ func (f *consoleConsumerFlags) check() (source, error) {
 		include = f.whitelist
 	}
 	if f.topic.Given() == include.Given() {
-		return src, errors.New("Exactly one of --include/--topic is required. ")
+		return src, kafkaError("Exactly one of --include/--topic is required. ")
 	}
 	if err := f.set.CheckRequired(f.bootstrap); err != nil {
 		return src, err
@@ -89,18 +89,18 @@ func (f *consoleConsumerFlags) check() (source, error) {
 	}
 	if f.partition.Given() {
 		if src.partition = int32(f.partition.Int()); !f.topic.Given() {
-			return src, errors.New("The topic is required when partition is specified.")
+			return src, kafkaError("The topic is required when partition is specified.")
 		}
 		if f.group.Given() {
-			return src, errors.New("Options group and partition cannot be specified together.")
+			return src, kafkaError("Options group and partition cannot be specified together.")
 		}
 	}
 	if f.offset.Given() {
 		if !f.partition.Given() {
-			return src, errors.New("The partition is required when offset is specified.")
+			return src, kafkaError("The partition is required when offset is specified.")
 		}
 		if f.fromBeginning.Given() {
-			return src, errors.New("Options from-beginning and offset cannot be specified together.")
+			return src, kafkaError("Options from-beginning and offset cannot be specified together.")
 		}
 		switch text := f.offset.Text(); text {
 		case "earliest":
@@ -109,7 +109,7 @@ func (f *consoleConsumerFlags) check() (source, error) {
 		default:
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err != nil || n < 0 {
-				return src, fmt.Errorf("The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text)
+				return src, kafkaError("The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text)
 			}
 			src.start = n
 		}
@@ -134,7 +134,7 @@ func (f *consoleConsumerFlags) settings(src *source) (*config.Consumer, []config
 	}
 	reset := p["auto.offset.reset"]
 	if f.fromBeginning.Given() && reset != "" && reset != "earliest" {
-		return nil, nil, fmt.Errorf("Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option", reset)
+		return nil, nil, kafkaError("Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option", reset)
 	}
 	if reset == "earliest" && src.partition < 0 {
 		src.start = client.Earliest
@@ -145,7 +145,7 @@ func (f *consoleConsumerFlags) settings(src *source) (*config.Consumer, []config
 	}
 	if f.group.Given() {
 		if id := p["group.id"]; id != "" && id != f.group.Text() {
-			return nil, nil, fmt.Errorf("The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. Detected group ids: '%s', '%s'", f.group.Text(), id)
+			return nil, nil, kafkaError("The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. Detected group ids: '%s', '%s'", f.group.Text(), id)
 		}
 		p["group.id"] = f.group.Text()
 	}

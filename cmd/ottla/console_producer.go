@@ -22,17 +22,23 @@ import (
 type consoleProducerFlags struct {
 	set *flags.Set
 
-	bootstrap, brokerList, topic, sync, codec      *flags.Option
-	properties, readerConfig, lineReader           *flags.Option
-	producerProperties, producerConfig             *flags.Option
-	linger, batchSize, partitionMemory, retries    *flags.Option
-	backoff, acks, requestTimeout, metadataExpiry  *flags.Option
-	maxBlock, maxMemory, socketBuffer, maxInFlight *flags.Option
+	bootstrap, brokerList, topic, sync, codec *flags.Option
+	properties, readerConfig, lineReader      *flags.Option
+	producerProperties, producerConfig        *flags.Option
+	linger                                    *flags.Option
+	merged                                    []mergedOption
+}
+
+// mergedOption is an option that stands for a setting of the producer.
+type mergedOption struct {
+	key    string
+	option *flags.Option
 }
 
 // newConsoleProducerFlags declares the options.
 func newConsoleProducerFlags() *consoleProducerFlags {
 	s := flags.New("This tool helps to read data from standard input and publish it to Kafka.")
+	linger := s.Value("timeout", flags.Long, "timeout_ms", "How long a line may wait for more lines.").Default("1000")
 	return &consoleProducerFlags{
 		set:                s,
 		bootstrap:          s.Value("bootstrap-server", flags.String, "server to connect to", "REQUIRED unless --broker-list is given: the brokers to ask first, as host1:port1,host2:port2."),
@@ -40,22 +46,25 @@ func newConsoleProducerFlags() *consoleProducerFlags {
 		topic:              s.Value("topic", flags.String, "topic", "REQUIRED: the topic to write to.").Required(),
 		sync:               s.Flag("sync", "Wait for the answer to each line before the next is sent."),
 		codec:              s.Value("compression-codec", flags.String, "compression-codec", "How to compress: none, gzip, snappy, lz4 or zstd; gzip when no value is given.").Optional(),
-		batchSize:          s.Value("batch-size", flags.Integer, "size", "The size of a batch in bytes.").Default("16384"),
-		retries:            s.Value("message-send-max-retries", flags.Integer, "", "How often to repeat what failed.").Default("3"),
-		backoff:            s.Value("retry-backoff-ms", flags.Long, "", "How long to wait before repeating.").Default("100"),
-		linger:             s.Value("timeout", flags.Long, "timeout_ms", "How long a line may wait for more lines.").Default("1000"),
-		acks:               s.Value("request-required-acks", flags.String, "request required acks", "What a write has to wait for: 0, 1 or all.").Default("-1"),
-		requestTimeout:     s.Value("request-timeout-ms", flags.Integer, "request timeout ms", "How long to wait for an answer.").Default("1500"),
-		metadataExpiry:     s.Value("metadata-expiry-ms", flags.Long, "metadata expiration interval", "When to ask for metadata again although nothing failed.").Default("300000"),
-		maxBlock:           s.Value("max-block-ms", flags.Long, "max block on send", "How long sending may block.").Default("60000"),
-		maxMemory:          s.Value("max-memory-bytes", flags.Long, "total memory in bytes", "How many bytes may wait to be sent.").Default("33554432"),
-		partitionMemory:    s.Value("max-partition-memory-bytes", flags.Integer, "memory in bytes per partition", "The size of a batch in bytes.").Default("16384"),
-		socketBuffer:       s.Value("socket-buffer-size", flags.Integer, "size", "Socket send buffer.").Default("102400"),
 		lineReader:         s.Value("line-reader", flags.String, "reader_class", "The class that reads lines.").Default("org.apache.kafka.tools.LineMessageReader"),
 		properties:         s.Value("property", flags.String, "prop", "A property of the line reader: parse.key, key.separator, ignore.error, parse.headers, headers.delimiter, headers.separator, headers.key.separator or null.marker, as name=value.").Many(),
 		readerConfig:       s.Value("reader-config", flags.String, "config file", "A file with properties of the line reader. --property wins."),
 		producerProperties: s.Value("producer-property", flags.String, "producer_prop", "A setting of the producer as name=value.").Many(),
 		producerConfig:     s.Value("producer.config", flags.String, "config file", "A file with settings of the producer. --producer-property wins."),
+		linger:             linger,
+		merged: []mergedOption{
+			{"linger.ms", linger},
+			{"acks", s.Value("request-required-acks", flags.String, "request required acks", "What a write has to wait for: 0, 1 or all.").Default("-1")},
+			{"request.timeout.ms", s.Value("request-timeout-ms", flags.Integer, "request timeout ms", "How long to wait for an answer.").Default("1500")},
+			{"retries", s.Value("message-send-max-retries", flags.Integer, "", "How often to repeat what failed.").Default("3")},
+			{"retry.backoff.ms", s.Value("retry-backoff-ms", flags.Long, "", "How long to wait before repeating.").Default("100")},
+			{"send.buffer.bytes", s.Value("socket-buffer-size", flags.Integer, "size", "Socket send buffer.").Default("102400")},
+			{"buffer.memory", s.Value("max-memory-bytes", flags.Long, "total memory in bytes", "How many bytes may wait to be sent.").Default("33554432")},
+			{"batch.size", s.Value("batch-size", flags.Integer, "size", "The size of a batch in bytes.").Default("16384")},
+			{"batch.size", s.Value("max-partition-memory-bytes", flags.Integer, "memory in bytes per partition", "The size of a batch in bytes.").Default("16384")},
+			{"metadata.max.age.ms", s.Value("metadata-expiry-ms", flags.Long, "metadata expiration interval", "When to ask for metadata again although nothing failed.").Default("300000")},
+			{"max.block.ms", s.Value("max-block-ms", flags.Long, "max block on send", "How long sending may block.").Default("60000")},
+		},
 	}
 }
 
@@ -73,7 +82,7 @@ func (f *consoleProducerFlags) check() error {
 		return err
 	}
 	if !f.bootstrap.Given() && !f.brokerList.Given() {
-		return errors.New(`Missing required argument "[bootstrap-server]"`)
+		return kafkaError(`Missing required argument "[bootstrap-server]"`)
 	}
 	switch class := f.lineReader.Text(); class {
 	case "org.apache.kafka.tools.LineMessageReader", "kafka.tools.ConsoleProducer$LineMessageReader", "kafka.tools.LineMessageReader":
@@ -107,14 +116,7 @@ func (f *consoleProducerFlags) settings(alone bool) (*config.Producer, []config.
 			p["compression.type"] = "gzip"
 		}
 	}
-	for _, m := range []struct {
-		key    string
-		option *flags.Option
-	}{
-		{"linger.ms", f.linger}, {"acks", f.acks}, {"request.timeout.ms", f.requestTimeout}, {"retries", f.retries}, {"retry.backoff.ms", f.backoff},
-		{"send.buffer.bytes", f.socketBuffer}, {"buffer.memory", f.maxMemory}, {"batch.size", f.batchSize}, {"batch.size", f.partitionMemory},
-		{"metadata.max.age.ms", f.metadataExpiry}, {"max.block.ms", f.maxBlock},
-	} {
+	for _, m := range f.merged {
 		merge(p, m.key, m.option)
 	}
 	if alone && !f.linger.Given() && linger == "" {

@@ -71,7 +71,7 @@ func runConsumerPerf(ctx context.Context, args []string, std streams) int {
 	}
 	err := f.set.CheckRequired(f.topic, f.messages)
 	if err == nil && !f.bootstrap.Given() && !f.brokerList.Given() {
-		err = errors.New(`Missing required argument "[bootstrap-server]"`)
+		err = kafkaError(`Missing required argument "[bootstrap-server]"`)
 	}
 	if err != nil {
 		return usageError(f.set, err, std)

@@ -86,7 +86,7 @@ func deserializerOf(class string) (deserializer, error) {
 	}
 	return func(b, data []byte) ([]byte, error) {
 		if len(data) != size {
-			return b, fmt.Errorf("Size of data received by %s is not %d", short, size)
+			return b, kafkaError("Size of data received by %s is not %d", short, size)
 		}
 		return text(b, data), nil
 	}, nil

@@ -55,7 +55,7 @@ func runGetOffsets(ctx context.Context, args []string, std streams) int {
 	var wrong error
 	switch {
 	case !f.bootstrap.Given() && !f.brokerList.Given():
-		wrong = errors.New(`Missing required argument "[bootstrap-server]"`)
+		wrong = kafkaError(`Missing required argument "[bootstrap-server]"`)
 	case f.topicPartitions.Given() && (f.topic.Given() || f.partitions.Given()):
 		wrong = errors.New("--topic-partitions cannot be used with --topic or --partitions")
 	}
@@ -109,7 +109,7 @@ func (f *getOffsetsFlags) offsets(ctx context.Context, log hclog.Logger, std str
 		}
 	}
 	if len(wanted) == 0 {
-		return "", errors.New("Could not match any topic-partitions with the specified filters")
+		return "", kafkaError("Could not match any topic-partitions with the specified filters")
 	}
 	found, err := cl.ListOffsets(ctx, client.ReadUncommitted, wanted)
 	if err != nil {
@@ -148,7 +148,7 @@ func parseTime(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n == -5 || text == "latest-tiered" {
-		return 0, fmt.Errorf("Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local, or a specified long format timestamp", text)
+		return 0, kafkaError("Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local, or a specified long format timestamp", text)
 	}
 	return n, nil
 }
@@ -203,7 +203,7 @@ func partitionFilters(text string) (func(topic string, partition int32) bool, er
 	for item := range strings.SplitSeq(text, ",") {
 		m := topicPartition.FindStringSubmatch(item)
 		if m == nil {
-			return nil, fmt.Errorf("Invalid rule specification: %s", item)
+			return nil, kafkaError("Invalid rule specification: %s", item)
 		}
 		one := filter{func(string) bool { return true }, 0, math.MaxInt64}
 		if m[1] != "" {

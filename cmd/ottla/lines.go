@@ -118,7 +118,7 @@ func (l *lineReader) next() (input, error) {
 			}
 			rest = after
 		case !l.ignoreError:
-			return m, fmt.Errorf("No headers delimiter found on line number %d: '%s'", l.line, line)
+			return m, kafkaError("No headers delimiter found on line number %d: '%s'", l.line, line)
 		}
 	}
 	if l.parseKey {
@@ -127,7 +127,7 @@ func (l *lineReader) next() (input, error) {
 		case found:
 			m.key, rest = l.orNull(key), after
 		case !l.ignoreError:
-			return m, fmt.Errorf("No key separator found on line number %d: '%s'", l.line, line)
+			return m, kafkaError("No key separator found on line number %d: '%s'", l.line, line)
 		}
 	}
 	m.value = l.orNull(rest)
@@ -154,10 +154,10 @@ func (l *lineReader) headers(text []byte) ([]record.Header, error) {
 	for pair := range bytes.SplitSeq(text, l.headersSeparator) {
 		key, value, found := bytes.Cut(pair, l.headerKeySeparator)
 		if !found && !l.ignoreError {
-			return nil, fmt.Errorf("No header key separator found in pair '%s' on line number %d", pair, l.line)
+			return nil, kafkaError("No header key separator found in pair '%s' on line number %d", pair, l.line)
 		}
 		if len(l.nullMarker) > 0 && bytes.Equal(key, l.nullMarker) {
-			return nil, fmt.Errorf("Header keys should not be equal to the null marker '%s' as they can't be null", l.nullMarker)
+			return nil, kafkaError("Header keys should not be equal to the null marker '%s' as they can't be null", l.nullMarker)
 		}
 		h := record.Header{Key: string(key)}
 		if found {

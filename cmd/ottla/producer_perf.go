@@ -126,7 +126,7 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 		p.delimiter = d
 	}
 	if len(props) == 0 && file == "" && given["--bootstrap-server"] == "" {
-		return nil, errors.New("Either --producer-props or --producer.config must be specified.")
+		return nil, kafkaError("Either --producer-props or --producer.config must be specified.")
 	}
 	if file != "" {
 		if p.properties, err = config.ReadProperties(file); err != nil {
@@ -136,7 +136,7 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 	for _, prop := range props {
 		key, value, ok := strings.Cut(prop, "=")
 		if !ok {
-			return nil, fmt.Errorf("Invalid property: %s", prop)
+			return nil, kafkaError("Invalid property: %s", prop)
 		}
 		p.properties[key] = value
 	}
@@ -227,12 +227,12 @@ func (p *producerPerf) payloads() (func(i int64) []byte, error) {
 	case p.payloadFile != "":
 		data, err := os.ReadFile(p.payloadFile)
 		if err != nil {
-			return nil, fmt.Errorf("File does not exist or empty file provided: %w", err)
+			return nil, fmt.Errorf("read the payload file: %w", err)
 		}
 		delimiter := strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "\r").Replace(p.delimiter)
 		lines := bytes.Split(bytes.TrimSuffix(data, []byte(delimiter)), []byte(delimiter))
 		if len(data) == 0 {
-			return nil, errors.New("File does not exist or empty file provided.")
+			return nil, kafkaError("File does not exist or empty file provided.")
 		}
 		return func(int64) []byte { return lines[random.IntN(len(lines))] }, nil
 	}

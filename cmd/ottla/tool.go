@@ -52,6 +52,15 @@ func usageError(set *flags.Set, err error, std streams) int {
 	return 1
 }
 
+// userError is a message for a user in Kafka's words, which are sentences: its tools print them as they are.
+type userError string
+
+// Error returns the message.
+func (e userError) Error() string { return string(e) }
+
+// kafkaError makes a [userError].
+func kafkaError(format string, args ...any) error { return userError(fmt.Sprintf(format, args...)) }
+
 // firstError returns the first error that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
@@ -95,7 +104,7 @@ func pairs(args []string) config.Properties {
 func pairsOrError(args []string) (config.Properties, error) {
 	for _, arg := range args {
 		if key, _, ok := strings.Cut(arg, "="); !ok || key == "" {
-			return nil, fmt.Errorf("Invalid command line properties: %s", arg)
+			return nil, kafkaError("Invalid command line properties: %s", arg)
 		}
 	}
 	return pairs(args), nil

@@ -88,13 +88,13 @@ func (f *topicFlags) check() error {
 		}
 	}
 	if actions != 1 {
-		return errors.New("Command must include exactly one action: --list, --describe, --create, --alter or --delete")
+		return kafkaError("Command must include exactly one action: --list, --describe, --create, --alter or --delete")
 	}
 	if f.bootstrap.Given() == f.zookeeper.Given() {
 		if f.zookeeper.Given() {
-			return errors.New("Only one of --bootstrap-server or --zookeeper must be specified")
+			return kafkaError("Only one of --bootstrap-server or --zookeeper must be specified")
 		}
-		return errors.New(`Missing required argument "[bootstrap-server]"`)
+		return kafkaError(`Missing required argument "[bootstrap-server]"`)
 	}
 	var errs []error
 	if f.create.Given() || f.alter.Given() || f.delete.Given() {
@@ -102,7 +102,7 @@ func (f *topicFlags) check() error {
 	}
 	if f.alter.Given() && !f.zookeeper.Given() {
 		if f.config.Given() {
-			errs = append(errs, errors.New(`Option combination "[bootstrap-server],[config]" can't be used with option "[alter]" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)`))
+			errs = append(errs, kafkaError(`Option combination "[bootstrap-server],[config]" can't be used with option "[alter]" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)`))
 		}
 		errs = append(errs, f.set.CheckRequired(f.partitions))
 	}
@@ -261,7 +261,7 @@ func (f *topicFlags) matching(ctx context.Context, store topicStore) ([]topicNam
 		return !keep(n.name) || f.excludeInternal.Given() && cluster.IsInternalTopic(n.name)
 	})
 	if len(all) == 0 && f.topic.Given() && !f.ifExists.Given() && !f.list.Given() {
-		return nil, fmt.Errorf("Topic '%s' does not exist as expected", f.topic.Text())
+		return nil, kafkaError("Topic '%s' does not exist as expected", f.topic.Text())
 	}
 	return all, nil
 }
@@ -273,7 +273,7 @@ func includeList(raw string) (func(string) bool, error) {
 	pattern = strings.Trim(pattern, `"'`)
 	re, err := regexp.Compile(`^(?:` + pattern + `)$`)
 	if err != nil {
-		return nil, fmt.Errorf("%s is an invalid regex.", raw)
+		return nil, kafkaError("%s is an invalid regex.", raw)
 	}
 	return re.MatchString, nil
 }
@@ -284,7 +284,7 @@ func (f *topicFlags) newTopic() (newTopic, error) {
 	for _, c := range f.config.Texts() {
 		key, value, ok := strings.Cut(c, "=")
 		if !ok {
-			return t, errors.New(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
+			return t, kafkaError(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
 		}
 		t.config[strings.TrimSpace(key)] = strings.TrimSpace(value)
 	}
@@ -294,12 +294,12 @@ func (f *topicFlags) newTopic() (newTopic, error) {
 	if f.partitions.Given() {
 		t.partitions = int32(f.partitions.Int())
 		if t.partitions < 1 {
-			return t, errors.New("The partitions must be greater than 0")
+			return t, kafkaError("The partitions must be greater than 0")
 		}
 	}
 	if f.factor.Given() {
 		if n := f.factor.Int(); n < 1 || n > 32767 {
-			return t, errors.New("The replication factor must be between 1 and 32767 inclusive")
+			return t, kafkaError("The replication factor must be between 1 and 32767 inclusive")
 		}
 		t.factor = int32(f.factor.Int())
 	}
@@ -320,15 +320,15 @@ func parseAssignment(text string) (map[int32][]cluster.BrokerID, error) {
 		for _, item := range strings.Split(list, ":") {
 			id, err := strconv.ParseInt(strings.TrimSpace(item), 10, 32)
 			if err != nil {
-				return nil, fmt.Errorf("For input string: %q", strings.TrimSpace(item))
+				return nil, kafkaError("For input string: %q", strings.TrimSpace(item))
 			}
 			if slices.Contains(brokers, cluster.BrokerID(id)) {
-				return nil, fmt.Errorf("Partition replica lists may not contain duplicate entries: %d", id)
+				return nil, kafkaError("Partition replica lists may not contain duplicate entries: %d", id)
 			}
 			brokers = append(brokers, cluster.BrokerID(id))
 		}
 		if i > 0 && len(brokers) != len(m[0]) {
-			return nil, fmt.Errorf("Partition %d has different replication factor: %d", i, len(brokers))
+			return nil, kafkaError("Partition %d has different replication factor: %d", i, len(brokers))
 		}
 		m[int32(i)] = brokers
 	}

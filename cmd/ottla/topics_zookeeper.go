@@ -61,9 +61,9 @@ func (z *zooKeeperTopics) create(ctx context.Context, t newTopic) error {
 		case name == t.name && t.ifNotExists:
 			return errNothingDone
 		case name == t.name:
-			return fmt.Errorf("Topic '%s' already exists.", t.name)
+			return kafkaError("Topic '%s' already exists.", t.name)
 		case cluster.TopicNamesCollide(name, t.name):
-			return fmt.Errorf("Topic '%s' collides with existing topics: %s", t.name, name)
+			return kafkaError("Topic '%s' collides with existing topics: %s", t.name, name)
 		}
 	}
 	if t.assignment == nil {
@@ -123,7 +123,7 @@ func (z *zooKeeperTopics) names(ctx context.Context) ([]topicName, error) {
 // remove asks the controller to delete a topic.
 func (z *zooKeeperTopics) remove(ctx context.Context, name string) error {
 	if cluster.IsInternalTopic(name) {
-		return fmt.Errorf("Topic %s is a kafka internal topic and is not allowed to be marked for deletion.", name)
+		return kafkaError("Topic %s is a kafka internal topic and is not allowed to be marked for deletion.", name)
 	}
 	pending, err := z.store.PendingDeletions(ctx, nil)
 	if err != nil {

@@ -51,7 +51,10 @@ type Set struct {
 }
 
 // Error is a command line that is wrong. Its text is the message of Kafka's option parser.
-type Error struct{ Text string }
+type Error struct {
+	// Text is the whole message.
+	Text string
+}
 
 // Error returns the message.
 func (e *Error) Error() string { return e.Text }
