@@ -338,3 +338,10 @@ func (c *Cluster) roleLocked(id cluster.BrokerID, tp cluster.TopicPartition) (*p
 func sortedNames(m map[string]*topic) []string {
 	return slices.SortedFunc(maps.Keys(m), cmp.Compare)
 }
+
+// End returns the offset after a partition's last record.
+func (c *Cluster) End(tp cluster.TopicPartition) cluster.Offset {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.partLocked(tp).end
+}
