@@ -106,3 +106,10 @@ func (h *hosts) pause(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
+
+// latest returns the address of the server chosen last.
+func (h *hosts) latest() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.current.addr
+}

@@ -40,13 +40,23 @@ type Session struct {
 	over  atomic.Bool // the dial gate: set, under mu, just before life ends
 	wg    sync.WaitGroup
 
-	mu       sync.Mutex
+	mu   sync.Mutex
+	who  identity
+	link link
+	err  error // why the session is over
+}
+
+// identity is what a session is known by to the servers.
+type identity struct {
 	id       int64
 	password []byte
-	wire     *wireConn // the current connection
-	failed   int       // connections in a row that ended before the handshake did
-	err      error     // why the session is over
-	lastDial error     // why the last attempt to connect failed
+}
+
+// link is how a session stands with the network.
+type link struct {
+	wire   *wireConn // the current connection
+	failed int       // connections in a row that ended before the handshake did
+	err    error     // why the last attempt to connect failed
 }
 
 // newSession starts to ask for a session. It returns at once.
@@ -83,14 +93,14 @@ func (s *Session) Gen() uint64 { return s.gen }
 func (s *Session) ID() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.id
+	return s.who.id
 }
 
 // Password returns what, together with the id, gives power over the session. See [CloseSession].
 func (s *Session) Password() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bytes.Clone(s.password)
+	return bytes.Clone(s.who.password)
 }
 
 // Timeout returns the session timeout that the server granted.
@@ -139,7 +149,7 @@ func (s *Session) readTimeout() time.Duration {
 // although others are well, and longer after each failure, since creating a session takes a busy ensemble its time.
 func (s *Session) handshakeTimeout() time.Duration {
 	s.mu.Lock()
-	failed := s.failed
+	failed := s.link.failed
 	s.mu.Unlock()
 	base := min(max(s.cfg.SessionTimeout/6, 250*time.Millisecond), time.Second)
 	return max(min(base<<min(failed, 5), s.cfg.SessionTimeout/2), base)
@@ -150,7 +160,7 @@ func (s *Session) dial(network, addr string, _ time.Duration) (net.Conn, error) 
 	conn, err := s.dialOne(s.life, network, addr)
 	if err != nil {
 		s.mu.Lock()
-		s.lastDial = err
+		s.link.err = err
 		s.mu.Unlock()
 	}
 	return conn, err
@@ -179,8 +189,8 @@ func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, 
 		_ = conn.Close()
 		return nil, ErrClosed
 	}
-	s.wire = wire
-	s.failed++ // until its handshake is answered
+	s.link.wire = wire
+	s.link.failed++ // until its handshake is answered
 	return wire, nil
 }
 
@@ -188,18 +198,18 @@ func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, 
 func (s *Session) handshaken(r handshakeReply, sent time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = 0
+	s.link.failed = 0
 	switch {
-	case r.id == 0 && s.id == 0:
+	case r.id == 0 && s.who.id == 0:
 		return errors.New("the server refuses to grant a session")
 	case r.id == 0:
 		return nil // the library reports the expiry
-	case s.id != 0 && s.id != r.id:
-		return fmt.Errorf("the server grants session 0x%x instead of 0x%x", r.id, s.id)
+	case s.who.id != 0 && s.who.id != r.id:
+		return fmt.Errorf("the server grants session 0x%x instead of 0x%x", r.id, s.who.id)
 	case s.over.Load():
 		return ErrClosed
 	}
-	s.id, s.password = r.id, r.password
+	s.who.id, s.who.password = r.id, r.password
 	s.lease.begin(time.Duration(r.timeoutMs)*time.Millisecond, sent)
 	return nil
 }
@@ -292,7 +302,7 @@ func (s *Session) finish(err error) bool {
 // dropConn closes the current connection.
 func (s *Session) dropConn() {
 	s.mu.Lock()
-	wire := s.wire
+	wire := s.link.wire
 	s.mu.Unlock()
 	if wire != nil {
 		_ = wire.Close() // closing twice, or a dead connection, is no news
@@ -364,5 +374,5 @@ func (s *Session) strip(path string) string {
 func (s *Session) lastDialError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lastDial
+	return s.link.err
 }
