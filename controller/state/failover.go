@@ -36,7 +36,7 @@ func (e Failover) handle(m *Machine) {
 		t.queued = true
 		t.ineligible = t.reassigning() || slices.ContainsFunc(t.replicas(), func(r replica) bool { return !m.online(r.p, r.id) })
 	}
-	m.note(Info, "the controller takes over", "epoch", m.opts.Epoch, "brokers", joinIDs(m.brokerIDs()), "topics", len(m.topics))
+	m.note(Info, "the controller takes over", "brokers", joinIDs(m.brokerIDs()), "topics", len(m.topics))
 	m.dropMarkers(unknown)
 	m.then(func() { m.sendMetadataToAll() })
 	m.then(m.startReplicas)
