@@ -304,3 +304,42 @@ func TestATruncationBelowTheSavedLogStart(t *testing.T) {
 		})
 	}
 }
+
+// TestASlowDiskStopsNoClock makes every operation of the disk slow: whoever waits for somebody else's must let virtual time go on.
+func TestASlowDiskStopsNoClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		m := openOn(t, vfs.Inject(mem, vfs.Latency(10*time.Millisecond)), smallConfig())
+		m.Start()
+		var wg sync.WaitGroup
+		for i := range 6 {
+			tp := tpOf("t", i%2)
+			wg.Go(func() {
+				cfg := smallConfig()
+				cfg.FlushMessages = int64(1 + i%3)
+				l, err := m.GetOrCreate(tp, cluster.TopicID{1}, true, cfg)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for n := range 20 {
+					if _, err := l.AppendAsLeader(batchOf(t, 1, "value"), cluster.LeaderEpoch(n)); err != nil {
+						t.Error(err)
+					}
+					if n == 10 && i == 0 {
+						if err := l.Truncate(l.LogEndOffset() / 2); err != nil {
+							t.Error(err)
+						}
+					}
+					var p pool
+					if _, err := l.Read(0, 100, math.MaxInt64, true, &p); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		must(t, m.Delete(tpOf("t", 0)))
+		closeManager(t, m)
+	})
+}

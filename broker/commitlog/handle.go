@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"sync"
 	"sync/atomic"
 
 	"github.com/ottla/ottla/broker/vfs"
@@ -17,11 +16,13 @@ type handle struct {
 	path string
 	file atomic.Pointer[vfs.File]
 
-	mu     sync.Mutex // guards opening and closing
+	turn   turn // guards opening and closing; the files of a segment share it
 	closed bool
 }
 
-func newHandle(fsys vfs.FS, path string) *handle { return &handle{fs: fsys, path: path} }
+func newHandle(fsys vfs.FS, path string, opening turn) *handle {
+	return &handle{fs: fsys, path: path, turn: opening}
+}
 
 // get returns the open file. The error is fs.ErrClosed after close.
 func (h *handle) get() (vfs.File, error) {
@@ -33,8 +34,8 @@ func (h *handle) get() (vfs.File, error) {
 
 // open opens the file with more flags unless it is open already.
 func (h *handle) open(flag int) (vfs.File, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	if h.closed {
 		return nil, &fs.PathError{Op: "open", Path: h.path, Err: fs.ErrClosed}
 	}
@@ -51,8 +52,8 @@ func (h *handle) open(flag int) (vfs.File, error) {
 
 // release closes the descriptor; the next use opens it again.
 func (h *handle) release() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	f := h.file.Swap(nil)
 	if f == nil {
 		return nil
@@ -62,8 +63,8 @@ func (h *handle) release() error {
 
 // close closes the file for good.
 func (h *handle) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	h.closed = true
 	f := h.file.Swap(nil)
 	if f == nil {

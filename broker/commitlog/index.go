@@ -45,8 +45,8 @@ type index struct {
 	last  indexEntry // the newest entry, of the appending goroutine; meaningless while count is 0
 	count int        // entries in all, of the appending goroutine
 
-	writeMu   sync.Mutex // guards persisted and writes to the file
-	persisted int        // entries in the file, also those that tail has too
+	writing   turn // guards persisted and writes to the file; the indexes of a segment share it
+	persisted int  // entries in the file, also those that tail has too
 }
 
 // tailEntries is how many entries are kept in memory before they are written out.
@@ -64,8 +64,8 @@ var scratch = sync.Pool{New: func() any { return new([scratchSize]byte) }}
 
 const scratchSize = 4096
 
-func newIndex(fsys vfs.FS, path string, base cluster.Offset, size int) *index {
-	return &index{handle: newHandle(fsys, path), base: base, size: size}
+func newIndex(h *handle, writing turn, base cluster.Offset, size int) *index {
+	return &index{handle: h, writing: writing, base: base, size: size}
 }
 
 // put encodes an entry.
@@ -114,8 +114,8 @@ func (x *index) reset(entries []indexEntry, maxBytes int) error {
 	if err != nil {
 		return err
 	}
-	x.writeMu.Lock()
-	defer x.writeMu.Unlock()
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
@@ -216,8 +216,8 @@ func (x *index) append(e indexEntry) error {
 
 // persist writes the entries that are only in memory to the file.
 func (x *index) persist() error {
-	x.writeMu.Lock()
-	defer x.writeMu.Unlock()
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	t := x.tail.Load()
 	if t == nil {
 		return nil

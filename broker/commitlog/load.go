@@ -50,7 +50,7 @@ type loader struct {
 // openLog opens the log in a directory that exists, in the order of F§4.9: leftover files, segments and their indexes,
 // recovery, the ends of the log, epochs.
 func openLog(o logOptions) (*Log, error) {
-	l := &Log{tp: o.tp, fs: o.fs, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
+	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
 	l.cfg.Store(&o.config)
 	l.epochs = epochCache{fs: o.fs, dir: o.dir}
 	d := &loader{logOptions: &o, l: l, info: RecoveryInfo{Unclean: !o.clean, CutAt: cluster.UnknownOffset}}
@@ -239,7 +239,7 @@ func (d *loader) swapIn(swaps, rest []string) ([]string, error) {
 // swapEnd returns the offset after the last batch of a .swap file, at least the one after its base.
 func (d *loader) swapEnd(name string, base cluster.Offset) (end cluster.Offset, err error) {
 	s := newSegment(d.fs, d.dir, base)
-	s.log = newHandle(d.fs, filepath.Join(d.dir, name))
+	s.log = newHandle(d.fs, filepath.Join(d.dir, name), newTurn())
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.measure(); err != nil {
 		return 0, err

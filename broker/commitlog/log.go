@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +33,7 @@ type Log struct {
 
 	// appendMu is the append lock. It is held over IO: writes, rolls, truncations, but never over an fsync of data, except
 	// in a truncation and in a roll that leaves a gap.
-	appendMu sync.Mutex
+	appendMu turn
 
 	segments atomic.Pointer[[]*segment] // replaced whole under appendMu
 	start    atomic.Int64               // log start offset
@@ -309,11 +308,21 @@ func (l *Log) closeFilesLocked() error {
 	return errors.Join(errs...)
 }
 
-// abandon makes the log unusable and closes its files without writing anything, because its directory was renamed away.
-func (l *Log) abandon() error {
+// retire makes the log unusable and waits until nobody writes or syncs any more, so that its directory can be renamed without
+// anybody taking the missing files for a failure of the disk.
+func (l *Log) retire() {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
-	l.failed.CompareAndSwap(nil, &StorageError{Dir: l.dir, Op: "use a log after Delete", Err: errClosed})
+	l.flush.take()
+	defer l.flush.end()
+	l.failed.CompareAndSwap(nil, &StorageError{Dir: l.dir, Op: "use a log after Close or Delete", Err: errClosed})
 	l.wake()
+}
+
+// abandon makes the log unusable and closes its files without writing anything.
+func (l *Log) abandon() error {
+	l.retire()
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
 	return l.closeFilesLocked()
 }

@@ -36,7 +36,7 @@ type logDir struct {
 	busy    int                     // creations under way, for placement
 	wake    chan struct{}           // capacity 1: there is something to flush
 
-	ckptMu sync.Mutex // held while checkpoints of the directory are collected and written, over IO
+	ckptMu turn // held while checkpoints of the directory are collected and written, over IO
 }
 
 // offsetsByLog is the content of a checkpoint.
@@ -46,7 +46,7 @@ func newLogDir(path string, fsys vfs.FS, logger hclog.Logger, onFail func(*logDi
 	return &logDir{
 		path: path, fs: fsys, log: logger, onFail: onFail,
 		logs: map[cluster.TopicPartition]*Log{}, pending: map[*Log]bool{}, doomed: map[string]time.Time{},
-		marks: map[string]offsetsByLog{}, wake: make(chan struct{}, 1),
+		marks: map[string]offsetsByLog{}, wake: make(chan struct{}, 1), ckptMu: newTurn(),
 	}
 }
 
@@ -268,20 +268,32 @@ func (d *logDir) removeDoomed(now time.Time) {
 	}
 }
 
+// closeLogs closes all logs with several goroutines, because each waits for its fsyncs, until stop says why not to go on.
+func (d *logDir) closeLogs(threads int, stop func() error) error {
+	logs := d.list()
+	errs := make([]error, threads)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(len(logs)); n = next.Add(1) {
+				if err := stop(); err != nil {
+					errs[i] = errors.Join(errs[i], fmt.Errorf("close %s: %w", d.path, err))
+					return
+				}
+				errs[i] = errors.Join(errs[i], logs[n-1].Close())
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // shut closes all logs and leaves the directory as a clean stop leaves it: checkpoints, and at the very end the marker. Without
 // the marker the next start recovers, so an error before it loses nothing.
-func (d *logDir) shut(stop func() error) error {
-	var errs []error
-	for _, l := range d.list() {
-		if err := stop(); err != nil {
-			return errors.Join(append(errs, fmt.Errorf("close %s: %w", d.path, err))...)
-		}
-		if err := l.Close(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if d.online() != nil || len(errs) > 0 {
-		return errors.Join(errs...)
+func (d *logDir) shut(threads int, stop func() error) error {
+	if err := d.closeLogs(threads, stop); err != nil || d.online() != nil {
+		return err
 	}
 	if err := d.checkpoint(); err != nil {
 		return err

@@ -32,7 +32,8 @@ type ManagerConfig struct {
 	// and "" take what is there and write nothing.
 	BrokerID  cluster.BrokerID
 	ClusterID string
-	// RecoveryThreads is num.recovery.threads.per.data.dir; 0 means 1.
+	// RecoveryThreads is num.recovery.threads.per.data.dir: how many logs of a directory are loaded, and closed, at a time; 0
+	// means 1.
 	RecoveryThreads int
 	// CheckpointInterval is log.flush.offset.checkpoint.interval.ms and log.flush.start.offset.checkpoint.interval.ms; 0
 	// means a minute.
@@ -298,6 +299,7 @@ func (m *Manager) Delete(tp cluster.TopicPartition) error {
 	if err := p.dir.online(); err != nil {
 		return err
 	}
+	p.log.retire()
 	name := deleteDirName(tp)
 	if err := p.dir.fs.Rename(p.log.dir, filepath.Join(p.dir.path, name)); err != nil {
 		return p.dir.fail("rename a partition for deletion", err)

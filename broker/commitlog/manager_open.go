@@ -320,7 +320,7 @@ func (m *Manager) Close(ctx context.Context) (err error) {
 		errs := make([]error, len(m.dirs))
 		var wg sync.WaitGroup
 		for i, d := range m.dirs {
-			wg.Go(func() { errs[i] = d.shut(ctx.Err) })
+			wg.Go(func() { errs[i] = d.shut(m.cfg.RecoveryThreads, ctx.Err) })
 		}
 		wg.Wait()
 		err = errors.Join(errors.Join(errs...), m.release())

@@ -386,3 +386,46 @@ func TestConcurrentCreationMakesOneLog(t *testing.T) {
 		}
 	})
 }
+
+// TestOnARealDisk takes a log through its life on the file system of this machine.
+func TestOnARealDisk(t *testing.T) {
+	dir := t.TempDir()
+	cfg := smallConfig()
+	cfg.SegmentBytes = 100_000
+	cfg.FlushMessages = 50
+	mc := ManagerConfig{Dirs: []string{dir}, Defaults: cfg, BrokerID: 1, ClusterID: "4Q1mTd1ZQ9mkB8mvYxNGlA"}
+	open := func() (*Manager, *Log) {
+		m, err := OpenManager(t.Context(), mc)
+		must(t, err)
+		m.Start()
+		l, err := m.GetOrCreate(orders, cluster.TopicID{1}, true, cfg)
+		must(t, err)
+		return m, l
+	}
+	m, l := open()
+	for i := range 300 {
+		appendValues(t, l, cluster.LeaderEpoch(i/100), int64(i), strings.Repeat("x", 1000))
+	}
+	if _, err := OpenManager(t.Context(), mc); !errors.Is(err, vfs.ErrLocked) {
+		t.Errorf("a second manager: %v", err)
+	}
+	must(t, l.Truncate(250))
+	appendValues(t, l, 5, 1000, "y")
+	closeManager(t, m)
+	m, l = open()
+	if l.Recovery().Unclean || l.LogEndOffset() != 251 {
+		t.Errorf("after a clean stop: %+v, log ends at %d", l.Recovery(), l.LogEndOffset())
+	}
+	if _, err := checkAll(l); err != nil {
+		t.Error(err)
+	}
+	m.stop()
+	m.loops.Wait()
+	must(t, m.release()) // as if the process had died; nothing else is written
+	m, l = open()
+	if got, err := checkAll(l); err != nil || len(got) != 251 || !l.Recovery().Unclean {
+		t.Errorf("after an unclean stop: %d records, %+v, %v", len(got), l.Recovery(), err)
+	}
+	must(t, m.Delete(orders))
+	closeManager(t, m)
+}

@@ -63,14 +63,17 @@ type timePoint struct {
 
 // newSegment names a segment's files without touching them.
 func newSegment(fsys vfs.FS, dir string, base cluster.Offset) *segment {
-	path := func(suffix string) string { return filepath.Join(dir, segmentName(base, suffix)) }
+	opening, writing := newTurn(), newTurn()
+	file := func(suffix string) *handle {
+		return newHandle(fsys, filepath.Join(dir, segmentName(base, suffix)), opening)
+	}
 	return &segment{
 		fs:   fsys,
 		dir:  dir,
 		base: base,
-		log:  newHandle(fsys, path(logSuffix)),
-		idx:  newIndex(fsys, path(indexSuffix), base, offsetEntrySize),
-		tidx: newIndex(fsys, path(timeIndexSuffix), base, timeEntrySize),
+		log:  file(logSuffix),
+		idx:  newIndex(file(indexSuffix), writing, base, offsetEntrySize),
+		tidx: newIndex(file(timeIndexSuffix), writing, base, timeEntrySize),
 		peak: timePoint{ts: record.NoTimestamp, offset: base},
 	}
 }
