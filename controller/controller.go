@@ -163,7 +163,7 @@ func (c *Controller) Join(s Session) {
 func (c *Controller) SessionExpired() {
 	handled := make(chan struct{})
 	c.current.Store(nil)
-	c.queue.clearAndPut(event{name: "session expired", run: func(context.Context) { c.leave() }, ended: func() { close(handled) }})
+	c.queue.clearAndPut(event{name: "session expired", run: func(context.Context) { c.leave("the session is over") }, ended: func() { close(handled) }})
 	<-handled
 }
 
@@ -191,15 +191,15 @@ func (c *Controller) Stats() Stats { return *c.stats.Load() }
 
 // join begins with a new session.
 func (c *Controller) join(ctx context.Context, s Session) {
-	c.leave()
+	c.leave("the session is over")
 	c.session = s
 	c.current.Store(&s)
 	c.elect(ctx)
 }
 
-// leave ends what rests on the session.
-func (c *Controller) leave() {
-	c.resign("the session is over")
+// leave ends what rests on the session, if there is one.
+func (c *Controller) leave(reason string) {
+	c.resign(reason)
 	c.setActiveID(cluster.NoBroker)
 	if c.session != nil {
 		c.session.Close()

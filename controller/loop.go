@@ -125,7 +125,7 @@ func (q *queue) finished() {
 func (c *Controller) loop() {
 	defer close(c.done)
 	defer func() {
-		c.leave()
+		c.leave("the broker stops")
 		c.publish()
 	}()
 	for {
