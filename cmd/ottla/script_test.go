@@ -92,6 +92,7 @@ func runScript(t *testing.T, file string) {
 	if err := os.Symlink(self, filepath.Join(bin, "ottla")); err != nil {
 		t.Fatal(err)
 	}
+	s.env["GORACE"] = "atexit_sleep_ms=0" // with the race detector each command would take a second longer
 	s.env["BIN"], s.env["WORK"], s.env["TMPDIR"] = bin, s.dir, s.dir
 	s.env["PATH"] = bin + string(os.PathListSeparator) + os.Getenv("PATH")
 	commands := s.unpack(string(data))
