@@ -16,6 +16,7 @@ func TestGoZookeeperSuite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 40 seconds")
 	}
+	t.Parallel() // it mostly waits
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ type Stat struct {
 	Aversion       int32 // changes of the ACL
 	EphemeralOwner int64 // owning session, 0 for nodes that are not ephemeral
 	DataLength     int32 // bytes of data, 0 for null
-	NumChildren    int32
+	NumChildren    int32 // children there are now
 	Pzxid          int64 // zxid of the last change of the children's list
 }
 
@@ -67,9 +67,9 @@ const (
 
 // ACL is one entry of an access list: permission bits for an identity.
 type ACL struct {
-	Perms  int32
-	Scheme string
-	ID     string
+	Perms  int32  // Perm bits
+	Scheme string // "world", "auth", "digest", "ip", …
+	ID     string // in the form of the scheme
 }
 
 // Encode implements Record.
@@ -109,13 +109,13 @@ func (d *Decoder) ACLs() []ACL {
 
 // ConnectRequest is the first frame of a connection (Z§2). It has no header.
 type ConnectRequest struct {
-	ProtocolVersion int32
-	LastZxidSeen    int64
-	TimeoutMs       int32
-	SessionID       int64
-	Password        []byte
-	ReadOnly        bool
-	HasReadOnly     bool // whether the last byte was there; old clients and go-zookeeper leave it out
+	ProtocolVersion int32  // 0
+	LastZxidSeen    int64  // the highest zxid in any reply that the client has had; a server that is behind refuses
+	TimeoutMs       int32  // wished; the server puts it between its bounds
+	SessionID       int64  // 0 for a new session
+	Password        []byte // of the session
+	ReadOnly        bool   // whether a read-only server will do
+	HasReadOnly     bool   // whether the last byte was there; old clients and go-zookeeper leave it out
 }
 
 // Encode implements Record.
@@ -144,12 +144,12 @@ func (r *ConnectRequest) Decode(d *Decoder) {
 
 // ConnectResponse answers a ConnectRequest. SessionID 0 means that the session has expired.
 type ConnectResponse struct {
-	ProtocolVersion int32
-	TimeoutMs       int32
-	SessionID       int64
-	Password        []byte
-	ReadOnly        bool
-	HasReadOnly     bool // written only if the request had the byte
+	ProtocolVersion int32  // 0
+	TimeoutMs       int32  // negotiated
+	SessionID       int64  // 0 when the session has expired
+	Password        []byte // 16 bytes, needed to take the session up again
+	ReadOnly        bool   // whether the server is read-only
+	HasReadOnly     bool   // written only if the request had the byte
 }
 
 // Encode implements Record.
@@ -176,8 +176,8 @@ func (r *ConnectResponse) Decode(d *Decoder) {
 
 // RequestHeader opens every frame of a client after the first.
 type RequestHeader struct {
-	Xid int32
-	Op  Op
+	Xid int32 // the client's counter, or one of the special xids
+	Op  Op    // what is asked for
 }
 
 // Encode implements Record.
@@ -194,9 +194,9 @@ func (h *RequestHeader) Decode(d *Decoder) {
 
 // ReplyHeader opens every frame of a server after the first. A body follows only if Err is OK.
 type ReplyHeader struct {
-	Xid  int32
-	Zxid int64
-	Err  Code
+	Xid  int32 // of the request, or one of the special xids
+	Zxid int64 // of the write, or of the last one before a read
+	Err  Code  // OK or what is wrong
 }
 
 // Encode implements Record.
@@ -215,9 +215,9 @@ func (h *ReplyHeader) Decode(d *Decoder) {
 
 // WatcherEvent is the body of a notification.
 type WatcherEvent struct {
-	Type  EventType
-	State int32
-	Path  string
+	Type  EventType // what happened
+	State int32     // always EventStateConnected
+	Path  string    // of the node that was watched, without any chroot
 }
 
 // Encode implements Record.
@@ -236,9 +236,9 @@ func (w *WatcherEvent) Decode(d *Decoder) {
 
 // MultiHeader stands before each operation and each result of a multi, and once more, with Done set, at the end (Z§7).
 type MultiHeader struct {
-	Op   Op
-	Done bool
-	Err  Code
+	Op   Op   // OpError for a failed operation and at the end
+	Done bool // the end
+	Err  Code // -1 in requests and at the end
 }
 
 // MultiEnd is the header that ends a multi.

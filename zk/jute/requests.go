@@ -2,11 +2,11 @@ package jute
 
 // CreateRequest is the body of create, create2, createContainer and, with a time to live behind it, createTTL.
 type CreateRequest struct {
-	Path  string
-	Data  []byte // nil is null, which getData gives back as null
-	ACL   []ACL
-	Mode  CreateMode
-	TTLMs int64 // encoded and decoded only if HasTTL
+	Path  string     // without the number of a sequential node
+	Data  []byte     // nil is null, which getData gives back as null
+	ACL   []ACL      // must not be empty
+	Mode  CreateMode // kind of node
+	TTLMs int64      // encoded and decoded only if HasTTL
 	// HasTTL selects the record of createTTL. The caller sets it before decoding.
 	HasTTL bool
 }
@@ -160,9 +160,9 @@ func (r *AddWatchRequest) Decode(d *Decoder) {
 
 // AuthRequest is the body of auth.
 type AuthRequest struct {
-	Type   int32
-	Scheme string
-	Auth   []byte
+	Type   int32  // 0
+	Scheme string // "digest" or "ip"
+	Auth   []byte // "user:password" of a digest
 }
 
 // Encode implements Record.
@@ -181,10 +181,10 @@ func (r *AuthRequest) Decode(d *Decoder) {
 
 // SetWatchesRequest is the body of setWatches and, with V2, of setWatches2: what a client watched before it reconnected.
 type SetWatchesRequest struct {
-	RelativeZxid int64 // the last zxid that the client has seen
-	Data         []string
-	Exist        []string
-	Child        []string
+	RelativeZxid int64    // the last zxid that the client has seen
+	Data         []string // paths watched by getData, and by exists on nodes that were there
+	Exist        []string // paths watched by exists on nodes that were missing
+	Child        []string // paths watched by getChildren
 	Persistent   []string // only setWatches2
 	Recursive    []string // only setWatches2
 	V2           bool     // selects the record of setWatches2; the caller sets it before decoding

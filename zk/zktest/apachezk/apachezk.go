@@ -1,0 +1,183 @@
+// Package apachezk starts a real Apache ZooKeeper server, one node, for tests: what the code does must hold against the
+// real thing, not only against the embedded server.
+package apachezk
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RequireEnv is the environment variable that turns a missing Java or ZooKeeper from a reason to skip into a failure.
+const RequireEnv = "OTTLA_REQUIRE_ZOOKEEPER"
+
+// jarDir is where Debian's package "zookeeper" puts the server and what it needs.
+const jarDir = "/usr/share/java"
+
+// TickTime of the servers: the shortest session timeout is twice as long. The longest is a minute.
+const TickTime = 100 * time.Millisecond
+
+// Server is one running server.
+type Server struct {
+	addr string
+	dir  string
+	port int
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+	out *lockedBuffer
+}
+
+// Start starts a server on a free port of the loopback interface and returns its address. It is stopped when the test ends.
+// Without Java or ZooKeeper the test is skipped, or fails if RequireEnv is set.
+func Start(tb testing.TB) string {
+	tb.Helper()
+	return StartServer(tb).Addr()
+}
+
+// StartServer is Start for tests that also freeze or restart the server.
+func StartServer(tb testing.TB) *Server {
+	tb.Helper()
+	if why := missing(); why != "" {
+		if os.Getenv(RequireEnv) != "" {
+			tb.Fatalf("%s is set, but %s", RequireEnv, why)
+		}
+		tb.Skipf("no Apache ZooKeeper here: %s (set %s to make this a failure)", why, RequireEnv)
+	}
+	s := &Server{dir: tb.TempDir(), port: freePort(tb), out: new(lockedBuffer)}
+	s.addr = fmt.Sprintf("127.0.0.1:%d", s.port)
+	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
+		s.dir, s.port, TickTime.Milliseconds())
+	if err := os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(conf), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := s.Run(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// missing says what is not installed, or nothing.
+func missing() string {
+	if _, err := exec.LookPath("java"); err != nil {
+		return "java is not installed"
+	}
+	if _, err := os.Stat(filepath.Join(jarDir, "zookeeper.jar")); err != nil {
+		return jarDir + "/zookeeper.jar is not installed"
+	}
+	return ""
+}
+
+// freePort returns a port nobody listens on at the moment.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Addr returns host:port.
+func (s *Server) Addr() string { return s.addr }
+
+// Run starts the server, again after Kill, with the same data, and waits until it serves.
+func (s *Server) Run() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no",
+		"-cp", "/etc/zookeeper/conf:"+jarDir+"/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+	cmd.Stdout, cmd.Stderr, cmd.Dir = s.out, s.out, s.dir
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start zookeeper: %w", err)
+	}
+	s.cmd = cmd
+	// The port accepts connections before the server serves, so it is asked for its mode.
+	deadline, tick := time.Now().Add(60*time.Second), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if strings.Contains(ask(s.addr, "srvr"), "Mode:") {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return fmt.Errorf("zookeeper does not serve at %s:\n%s", s.addr, s.out)
+		}
+	}
+	return nil
+}
+
+// ask sends a four-letter word and returns the answer, or nothing.
+func ask(addr, word string) string {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := io.WriteString(conn, word); err != nil {
+		return ""
+	}
+	answer, _ := io.ReadAll(conn)
+	return string(answer)
+}
+
+// Kill ends the server without warning.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Freeze stops the process where it is: connections stay open and nothing answers. Thaw lets it go on.
+func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+// signal sends a signal to the process.
+func (s *Server) signal(sig syscall.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return fmt.Errorf("zookeeper is not running")
+	}
+	return s.cmd.Process.Signal(sig)
+}
+
+// lockedBuffer collects the output of the process.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write appends.
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// String returns everything written.
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
