@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
-	"github.com/ottla/ottla/zk/internal/apachezk"
+	"github.com/ottla/ottla/zk/zktest/apachezk"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

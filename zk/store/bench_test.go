@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/ottla/ottla/proto/cluster"
-	"github.com/ottla/ottla/zk/internal/apachezk"
+	"github.com/ottla/ottla/zk/zktest/apachezk"
 )
 
 // BenchmarkFailover measures what a new controller does with ten thousand partitions: read all states, and elect leaders

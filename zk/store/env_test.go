@@ -15,7 +15,7 @@ import (
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/zk"
 	"github.com/ottla/ottla/zk/embedded"
-	"github.com/ottla/ottla/zk/internal/apachezk"
+	"github.com/ottla/ottla/zk/zktest/apachezk"
 	"github.com/ottla/ottla/zk/znode"
 )
 
