@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ottla/ottla/client"
 	"github.com/ottla/ottla/client/consumer"
@@ -39,7 +40,7 @@ func BenchmarkRecords(b *testing.B) {
 					fc.CreateTopic("orders", 1)
 					fill(b, fc, 8<<20/batch, batch, value, codec)
 					end := fc.End(orders)
-					c := start(b, fc)
+					c := start(b, fc, consumer.FetchMaxWait(time.Millisecond)) // a seek at the end waits for the answer that is on its way
 					if err := c.Assign(orders); err != nil {
 						b.Fatal(err)
 					}

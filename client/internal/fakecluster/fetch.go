@@ -1,9 +1,11 @@
 package fakecluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,6 +13,7 @@ import (
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/ottlapb"
+	"github.com/ottla/ottla/proto/record"
 	"github.com/ottla/ottla/proto/wire"
 )
 
@@ -161,10 +164,11 @@ func (p *partition) readLocked(out *wire.FetchPartition, pos *ottlapb.FetchParti
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = p.end, p.end, p.start
 	limit := min(left, int(pos.GetPartitionMaxBytes()))
-	for _, b := range p.batches {
-		if cluster.Offset(b.LastOffset()) < from {
-			continue
-		}
+	first, _ := slices.BinarySearchFunc(p.batches, from, func(b record.Batch, o cluster.Offset) int { return cmp.Compare(cluster.Offset(b.LastOffset()), o) })
+	if first < len(p.batches) {
+		out.Records = make([]byte, 0, max(limit, len(p.batches[first])))
+	}
+	for _, b := range p.batches[first:] {
 		if len(out.Records) > 0 && len(out.Records)+len(b) > limit {
 			break
 		}
