@@ -81,11 +81,11 @@ func prepare(b record.Batch, cfg *Config, now int64) (record.Batch, AppendInfo, 
 
 // recompress returns the batch in the codec that compression.type asks for; the same one if it has that already.
 func recompress(b record.Batch, cfg *Config) (record.Batch, error) {
-	codec, any, err := cfg.codec()
+	codec, keep, err := cfg.codec()
 	if err != nil {
 		return nil, kerr.InvalidConfig.With(err.Error())
 	}
-	if any || codec == b.Codec() {
+	if keep || codec == b.Codec() {
 		return b, nil
 	}
 	builder := record.NewBuilder(nil, math.MaxInt32)

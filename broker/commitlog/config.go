@@ -87,8 +87,8 @@ func hasPolicy(list, name string) bool {
 	return false
 }
 
-// codec returns the codec that batches must have on disk; any is true when the producer's is kept.
-func (c *Config) codec() (codec record.Codec, any bool, err error) {
+// codec returns the codec that batches must have on disk; keep is true when the producer's is kept.
+func (c *Config) codec() (codec record.Codec, keep bool, err error) {
 	switch c.CompressionType {
 	case compressionProducer, "":
 		return record.None, true, nil
