@@ -35,8 +35,8 @@ func (r *CreateRequest) Decode(d *Decoder) {
 
 // PathVersionRequest is the body of delete and check. Version -1 means any.
 type PathVersionRequest struct {
-	Path    string
-	Version int32
+	Path    string // of the node
+	Version int32  // of its data; -1 means any
 }
 
 // Encode implements Record.
@@ -53,8 +53,8 @@ func (r *PathVersionRequest) Decode(d *Decoder) {
 
 // PathWatchRequest is the body of exists, getData, getChildren and getChildren2.
 type PathWatchRequest struct {
-	Path  string
-	Watch bool
+	Path  string // of the node
+	Watch bool   // whether to leave a one-shot watch
 }
 
 // Encode implements Record.
@@ -71,7 +71,7 @@ func (r *PathWatchRequest) Decode(d *Decoder) {
 
 // PathRequest is the body of getACL, sync, getEphemerals and getAllChildrenNumber.
 type PathRequest struct {
-	Path string
+	Path string // of the node, or a prefix
 }
 
 // Encode implements Record.
@@ -82,9 +82,9 @@ func (r *PathRequest) Decode(d *Decoder) { r.Path = d.String() }
 
 // SetDataRequest is the body of setData. Version -1 means any.
 type SetDataRequest struct {
-	Path    string
-	Data    []byte
-	Version int32
+	Path    string // of the node
+	Data    []byte // nil is null
+	Version int32  // of its data; -1 means any
 }
 
 // Encode implements Record.
@@ -103,9 +103,9 @@ func (r *SetDataRequest) Decode(d *Decoder) {
 
 // SetACLRequest is the body of setACL. Version is compared with the node's aversion; -1 means any.
 type SetACLRequest struct {
-	Path    string
-	ACL     []ACL
-	Version int32
+	Path    string // of the node
+	ACL     []ACL  // must not be empty
+	Version int32  // of its access list; -1 means any
 }
 
 // Encode implements Record.
@@ -124,8 +124,8 @@ func (r *SetACLRequest) Decode(d *Decoder) {
 
 // PathTypeRequest is the body of checkWatches and removeWatches.
 type PathTypeRequest struct {
-	Path string
-	Type WatcherType
+	Path string      // that is watched
+	Type WatcherType // which watches are meant
 }
 
 // Encode implements Record.
@@ -142,8 +142,8 @@ func (r *PathTypeRequest) Decode(d *Decoder) {
 
 // AddWatchRequest is the body of addWatch.
 type AddWatchRequest struct {
-	Path string
-	Mode AddWatchMode
+	Path string       // to watch; the node need not exist
+	Mode AddWatchMode // with or without what is below
 }
 
 // Encode implements Record.
@@ -216,10 +216,10 @@ func (r *SetWatchesRequest) Decode(d *Decoder) {
 
 // ReconfigRequest is the body of reconfig, which a standalone server always refuses.
 type ReconfigRequest struct {
-	Joining     string
-	Leaving     string
-	NewMembers  string
-	CurConfigID int64
+	Joining     string // servers to add
+	Leaving     string // servers to remove
+	NewMembers  string // the whole new list instead
+	CurConfigID int64  // the version to change; -1 means any
 }
 
 // Encode implements Record.
@@ -240,8 +240,8 @@ func (r *ReconfigRequest) Decode(d *Decoder) {
 
 // MultiOp is one operation of a multi or multiRead: the operation, and the record that belongs to it.
 type MultiOp struct {
-	Op     Op
-	Record Record
+	Op     Op     // which operation
+	Record Record // its record
 }
 
 // NewMultiRecord returns an empty record for op inside a multi or multiRead, nil if op is not allowed there.

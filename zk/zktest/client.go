@@ -39,8 +39,8 @@ type Client struct {
 	t        testing.TB
 	nc       net.Conn
 	xid      int32
-	Session  int64
-	Password []byte
+	Session  int64         // id given in the handshake
+	Password []byte        // given in the handshake
 	Timeout  time.Duration // negotiated
 	LastZxid int64         // of the last reply
 
@@ -51,7 +51,7 @@ type Client struct {
 // Reply is a server's answer.
 type Reply struct {
 	jute.ReplyHeader
-	Body   *jute.Decoder
+	Body   *jute.Decoder       // what follows the header
 	Events []jute.WatcherEvent // that arrived before it
 }
 
@@ -352,9 +352,9 @@ func (c *Client) stat(r Reply) (jute.Stat, jute.Code) {
 
 // OpResult is the result of one operation of a multi.
 type OpResult struct {
-	Op   jute.Op
-	Err  jute.Code
-	Path string // of creates
+	Op   jute.Op   // type word of the result
+	Err  jute.Code // of this operation
+	Path string    // of creates
 	Stat jute.Stat
 	Data []byte
 	Kids []string

@@ -18,9 +18,9 @@ type ID struct {
 
 // Caller is on whose behalf an operation runs: the session and the identities of its connection.
 type Caller struct {
-	Session int64
-	IDs     []ID
-	SkipACL bool // every permission check passes (the configuration key skipACL)
+	Session int64 // the client's session, 0 for none
+	IDs     []ID  // identities of the connection
+	SkipACL bool  // every permission check passes (the configuration key skipACL)
 }
 
 // openACL is world:anyone with all permissions: what nearly every node has. Nodes share this one slice.

@@ -97,9 +97,9 @@ func (t *Tree) Ephemerals(who *Caller, prefix string) []string {
 
 // Seen is what setWatches needs to know of a node: whether it is there, and the zxids of its last changes.
 type Seen struct {
-	Exists bool
-	Mzxid  int64
-	Pzxid  int64
+	Exists bool       // whether there is a node
+	Mzxid  int64      // zxid of the last change of its data
+	Pzxid  int64      // zxid of the last change of its children's list
 	ACL    []jute.ACL // shared, must not be changed
 }
 

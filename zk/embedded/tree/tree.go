@@ -67,7 +67,7 @@ func (n *node) stat() jute.Stat {
 
 // Session is the durable part of a session: what must survive a restart.
 type Session struct {
-	ID        int64
+	ID        int64 // above 0
 	TimeoutMs int32 // as first negotiated
 	Password  [16]byte
 }

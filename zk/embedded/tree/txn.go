@@ -30,20 +30,20 @@ const (
 //	createSession  id long | timeout ms int | password 16 bytes
 //	closeSession   id long
 type Op struct {
-	Kind     OpKind
-	Path     string
-	Data     []byte
-	ACL      []jute.ACL
-	NodeKind Kind
-	Owner    int64
-	Session  Session
+	Kind     OpKind     // which operation
+	Path     string     // final path of the node
+	Data     []byte     // nil is null
+	ACL      []jute.ACL // resolved access list
+	NodeKind Kind       // of a created node
+	Owner    int64      // session of an ephemeral; time to live in ms of a TTL node
+	Session  Session    // of createSession and closeSession
 }
 
 // Txn is one transaction: what a log record holds. On disk: zxid long | time ms long | count int | operations.
 type Txn struct {
-	Zxid   int64
-	TimeMs int64
-	Ops    []Op
+	Zxid   int64 // one above the transaction before
+	TimeMs int64 // wall clock, ms since 1970
+	Ops    []Op  // in the order of carrying out
 }
 
 // Encode appends the transaction.

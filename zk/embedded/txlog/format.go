@@ -68,9 +68,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // CorruptError is damage that recovery must not repair on its own: it could lose what was acknowledged.
 type CorruptError struct {
-	File   string
-	Offset int64
-	Reason string
+	File   string // name of the damaged file
+	Offset int64  // bytes from its start; 0 if the whole file is meant
+	Reason string // what is wrong there
 }
 
 // Error says which file is damaged, where, and how.

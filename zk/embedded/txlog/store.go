@@ -19,7 +19,7 @@ import (
 
 // Options say where and how a Store keeps its files.
 type Options struct {
-	FS      vfs.FS
+	FS      vfs.FS // the file system of both directories
 	DataDir string // snapshots
 	LogDir  string // segments; "" means DataDir
 	NoSync  bool   // never sync frames: a power cut may lose acknowledged transactions
