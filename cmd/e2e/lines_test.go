@@ -156,12 +156,13 @@ func loadUntilKilled(t *testing.T, b *server, lines [][]byte, a *acked) {
 	go func() { <-kill; b.cmd.Process.Signal(syscall.SIGKILL) }()
 	failed := make(chan struct{})
 	var once sync.Once
+	var first error
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i, l := range lines {
 		err := p.SendAsync(ctx, producer.Record{Topic: "lines", Value: bytes.TrimSuffix(l, []byte("\n"))}, func(r producer.Result, err error) {
 			if err != nil {
-				once.Do(func() { close(failed) })
+				once.Do(func() { first = err; close(failed) })
 				return
 			}
 			a.mu.Lock()
@@ -172,7 +173,7 @@ func loadUntilKilled(t *testing.T, b *server, lines [][]byte, a *acked) {
 			}
 		})
 		if err != nil {
-			break
+			once.Do(func() { first = err; close(failed) })
 		}
 		select {
 		case <-failed:
@@ -185,7 +186,7 @@ func loadUntilKilled(t *testing.T, b *server, lines [][]byte, a *acked) {
 	select {
 	case <-kill:
 	default:
-		t.Fatal("the load ended before the broker was killed")
+		t.Fatalf("the load ended before the broker was killed: %v", first)
 	}
 	<-b.done
 }
