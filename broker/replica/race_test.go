@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 	b := startBroker(t, vfs.NewMem())
 	b.alive(1, 2)
 	p := b.lead(0, self, 2)
-	rounds := 400
+	rounds := 200
 	if testing.Short() {
 		rounds = 100
 	}
@@ -61,6 +62,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 		next := cluster.Offset(0)
 		for !stopped() {
 			_, next = read(p, follower(2), from(next))
+			runtime.Gosched()
 		}
 	}()
 	go func() { // the consumer
@@ -68,6 +70,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 		at, seen := cluster.Offset(0), cluster.Offset(0)
 		for !stopped() {
 			res, next := read(p, consumer(), from(at))
+			runtime.Gosched()
 			if res.Code != kerr.None {
 				continue
 			}
@@ -91,7 +94,7 @@ func TestEverybodyAtOnce(t *testing.T) {
 				if p.LogEndOffset() > end+20 {
 					break
 				}
-				read(p, consumer(), from(0))
+				runtime.Gosched()
 			}
 		}
 	}()
