@@ -97,6 +97,14 @@ func (c *Client) ListOffsets(ctx context.Context, isolation Isolation, at map[cl
 	return done, nil
 }
 
+// TryListOffsets is [Client.ListOffsets] without retries: every leader is asked once, and the results of the others do not wait for a
+// partition that has none. Metadata that errors prove to be out of date is for the caller to refresh.
+func (c *Client) TryListOffsets(ctx context.Context, isolation Isolation, at map[cluster.TopicPartition]int64) map[cluster.TopicPartition]OffsetResult {
+	found := make(map[cluster.TopicPartition]OffsetResult, len(at))
+	c.listOnce(ctx, isolation, at, func(tp cluster.TopicPartition, r OffsetResult) { found[tp] = r })
+	return found
+}
+
 func firstOf(errs map[cluster.TopicPartition]error) error {
 	for _, err := range errs {
 		return err

@@ -393,3 +393,27 @@ func TestAMarkerAtTheEndMovesThePosition(t *testing.T) {
 		}
 	})
 }
+
+func TestAPartitionWithoutALeaderDoesNotKeepTheOthersFromBeingRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fc := fakecluster.New(t, 1)
+		fc.CreateTopic("orders", 2)
+		other := cluster.TopicPartition{Topic: "orders", Partition: 1}
+		fc.Fill(other, 0, 1, 10, record.None)
+		fc.Fill(orders, 100, 1, 10, record.None)
+		fc.SetLeader(orders, cluster.NoBroker)
+		c := start(t, fc)
+		assign(t, c, orders, other)
+		from := time.Now()
+		if diff := cmp.Diff(numbers(0, 9), read(t, c, 10)); diff != "" {
+			t.Errorf("records (-want +got):\n%s", diff)
+		}
+		if took := time.Since(from); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+		fc.SetLeader(orders, 1)
+		if diff := cmp.Diff(numbers(100, 109), read(t, c, 10)); diff != "" {
+			t.Errorf("the partition with a leader again (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -141,9 +141,9 @@ func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
 		generations[p] = p.generation.Load()
 	}
 	c.wait.Go(func() {
-		found, err := c.cl.ListOffsets(c.ctx, c.cfg.isolation, at)
-		if err == nil && byTime {
-			err = c.fallBack(found)
+		found := c.cl.TryListOffsets(c.ctx, c.cfg.isolation, at)
+		if byTime {
+			c.fallBack(found)
 		}
 		if c.ctx.Err() != nil {
 			return
@@ -154,11 +154,7 @@ func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
 			if p.generation.Load() != generations[p] {
 				continue // sought elsewhere meanwhile
 			}
-			r := found[p.tp]
-			if err != nil {
-				r.Err = err
-			}
-			c.foundLocked(p, r)
+			c.foundLocked(p, found[p.tp])
 		}
 		c.changedLocked()
 		c.poke()
@@ -166,22 +162,20 @@ func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
 }
 
 // fallBack replaces the results of lookups by time that found nothing by the end of the partition.
-func (c *Consumer) fallBack(found map[cluster.TopicPartition]client.OffsetResult) error {
+func (c *Consumer) fallBack(found map[cluster.TopicPartition]client.OffsetResult) {
 	ends := map[cluster.TopicPartition]int64{}
 	for tp, r := range found {
 		if r.Err == nil && r.Offset < 0 {
 			ends[tp] = client.Latest
 		}
 	}
-	if len(ends) == 0 {
-		return nil
-	}
-	more, err := c.cl.ListOffsets(c.ctx, c.cfg.isolation, ends)
-	for tp, r := range more {
+	for tp, r := range c.cl.TryListOffsets(c.ctx, c.cfg.isolation, ends) {
 		found[tp] = r
 	}
-	return err
 }
+
+// persistent is how many failures in a row are worth a line in the log.
+const persistent = 5
 
 // foundLocked takes the result of a lookup.
 func (c *Consumer) foundLocked(p *part, r client.OffsetResult) {
@@ -191,7 +185,9 @@ func (c *Consumer) foundLocked(p *part, r client.OffsetResult) {
 	case r.Err == nil:
 		c.failLocked(p, kerr.UnknownServerError.With("the broker knows no offset for the partition"))
 	case client.Retriable(r.Err):
-		c.cfg.logger.Warn("cannot look up where to start, trying again", "topic-partition", p.tp, "error", r.Err)
+		if p.attempts == persistent {
+			c.cfg.logger.Warn("still cannot look up where to start", "topic-partition", p.tp, "error", r.Err)
+		}
 		p.resolving = false
 		c.retryLocked(p, time.Now())
 	default:
