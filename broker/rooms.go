@@ -95,8 +95,12 @@ func (b *Broker) serve(ctx context.Context) error {
 		Configs:    describer{s, b.topics},
 		AutoCreate: b.autoCreate(),
 		Listener:   s.InterBrokerListener(),
-		Now:        time.Now,
-		Logger:     b.log.Named("server"),
+		Limits: server.Limits{
+			FetchMaxBytes: s.Int("fetch.max.bytes"),
+			ReceivedBytes: s.Long("queued.max.request.bytes"),
+		},
+		Now:    time.Now,
+		Logger: b.log.Named("server"),
 	})
 	b.listeners.serve(srv, dial.ServerOptions{
 		MaxRequestBytes:   s.Int("socket.request.max.bytes"),

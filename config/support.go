@@ -16,7 +16,7 @@ var noEffect = func() map[string]string {
 	m := map[string]string{}
 	for reason, names := range map[string][]string{
 		runtimeDecides: {
-			"num.network.threads", "num.io.threads", "background.threads", "queued.max.requests", "queued.max.request.bytes",
+			"num.network.threads", "num.io.threads", "background.threads", "queued.max.requests",
 			"socket.send.buffer.bytes", "socket.receive.buffer.bytes", "socket.listen.backlog.size", "replica.socket.receive.buffer.bytes",
 			"fetch.purgatory.purge.interval.requests", "producer.purgatory.purge.interval.requests",
 			"delete.records.purgatory.purge.interval.requests", "control.plane.listener.name", "early.start.listeners",
@@ -33,7 +33,7 @@ var noEffect = func() map[string]string {
 			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 			"controlled.shutdown.enable", "controlled.shutdown.max.retries", "controlled.shutdown.retry.backoff.ms", "controller.socket.timeout.ms",
-			"fetch.max.bytes", "log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms", "log.retention.check.interval.ms",
+			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms", "log.retention.check.interval.ms",
 			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads", "num.replica.fetchers",
 			"replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes", "replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms",
 			"replica.socket.timeout.ms", "request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
