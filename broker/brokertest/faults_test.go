@@ -268,4 +268,3 @@ func TestStartsThatMustFail(t *testing.T) {
 		}
 	})
 }
-

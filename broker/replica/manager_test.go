@@ -42,11 +42,11 @@ func TestHighWatermarksAreNotedEveryFiveSeconds(t *testing.T) {
 		p := b.lead(0, self)
 		b.add(p, 7, AcksAll)
 		noted := func() bool { return strings.Contains(contentOf(t, disk, checkpointFile), "orders 0 7\n") }
-		time.Sleep(4 * time.Second)
+		<-time.After(4 * time.Second)
 		if noted() {
 			t.Error("noted after 4 s")
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		synctest.Wait()
 		if !noted() {
 			t.Errorf("after 5 s the checkpoint is %q", contentOf(t, disk, checkpointFile))

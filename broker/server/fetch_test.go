@@ -91,7 +91,7 @@ func TestFetchWaits(t *testing.T) {
 			begin := time.Now()
 			f.send(r)
 			if event != nil {
-				time.Sleep(200 * time.Millisecond)
+				<-time.After(200 * time.Millisecond)
 				event()
 			}
 			got := f.only(f.answer())
@@ -130,7 +130,7 @@ func TestFetchWaits(t *testing.T) {
 		}
 		f.send(want(500*time.Millisecond, 3, orders0))
 		begin := time.Now()
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		f.send(want(0, 0, at("users", 0)))
 		f.answer()
 		if took := time.Since(begin); took != 100*time.Millisecond {
@@ -439,12 +439,12 @@ func TestAReaderThatDoesNotReadIsDisconnected(t *testing.T) {
 		if used := w.srv.underWay.used.Load(); used == 0 || used > 40<<20 {
 			t.Errorf("%d bytes are under way", used)
 		}
-		time.Sleep(29 * time.Second)
+		<-time.After(29 * time.Second)
 		synctest.Wait()
 		if w.srv.underWay.used.Load() == 0 {
 			t.Error("given up too early")
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if used := w.srv.underWay.used.Load(); used != 0 {
 			t.Errorf("%d bytes are under way after the deadline", used)

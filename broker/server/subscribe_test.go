@@ -229,7 +229,7 @@ func TestASubscriberThatDoesNotReadIsDisconnected(t *testing.T) {
 		}
 		s := w.subscribe(context.Background(), &ottlapb.SubscribeRequest{Topic: "orders", From: &ottlapb.SubscribeRequest_Earliest{Earliest: true}})
 		synctest.Wait()
-		time.Sleep(31 * time.Second)
+		<-time.After(31 * time.Second)
 		got, err := w.all(s)
 		wantStatus(t, err, codes.Unavailable)
 		if len(got) >= 30 {

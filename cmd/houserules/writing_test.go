@@ -168,7 +168,7 @@ func TestLinksInTheDocsLeadSomewhere(t *testing.T) {
 
 func TestTheReadmeNamesOnlyMakeTargetsThatExist(t *testing.T) {
 	makefile := read(t, "Makefile")
-	for _, m := range regexp.MustCompile("\\bmake ([a-z][a-z0-9-]*)").FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, m := range regexp.MustCompile(`\bmake ([a-z][a-z0-9-]*)`).FindAllStringSubmatch(read(t, "README.md"), -1) {
 		if !regexp.MustCompile(`(?m)^` + m[1] + `:`).MatchString(makefile) {
 			t.Errorf("README.md names make %s, which the Makefile does not have", m[1])
 		}

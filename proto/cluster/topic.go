@@ -27,6 +27,7 @@ func IsInternalTopic(name string) bool {
 // ValidateTopicName returns nil if the name is legal, and otherwise an error whose text is Kafka's: 1 to 249 characters of
 // ASCII letters, digits, '.', '_' and '-', and neither "." nor "..". A legal name is safe as a file name.
 func ValidateTopicName(name string) error {
+	//lint:file-ignore ST1005 the texts are Kafka's and are printed as they are
 	switch {
 	case name == "":
 		return fmt.Errorf("Topic name is invalid: the empty string is not allowed")
