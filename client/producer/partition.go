@@ -33,6 +33,7 @@ type partition struct {
 	sender    *sender  // of the leader; nil while there is none. Changes only while nothing is in flight
 	moved     bool     // the leader has changed while something was in flight
 	place     place    // on the lists of sender
+	round     uint64   // the sender's request that last took a batch
 	notBefore time.Time
 	target    int   // size of the next batch
 	sticky    int   // bytes appended since this became the sticky partition

@@ -28,6 +28,7 @@ type sender struct {
 	link  *link
 	until time.Time // the earliest moment that a partition in waiting waits for
 	req   wire.ProduceRequest
+	round uint64 // counts requests that were collected
 }
 
 func newSender(p *Producer, id cluster.BrokerID) *sender {
@@ -117,6 +118,7 @@ func (s *sender) review(now time.Time) {
 // collect takes at most one batch from each ready partition, until the request is full, and returns them sealed, ordered by topic.
 func (s *sender) collect(now time.Time) []*batch {
 	eager := s.eager()
+	s.round++
 	var batches []*batch
 	var later []*partition // have more than this request may hold of them
 	size := 0
@@ -129,6 +131,13 @@ func (s *sender) collect(now time.Time) []*batch {
 		if p.sender != s {
 			p.mu.Unlock()
 			continue // moved to another broker
+		}
+		if p.round == s.round {
+			// Its batch is in this request already, and since then it was filled and put on the list again. A request may hold one batch
+			// of each partition only.
+			later = append(later, p)
+			p.mu.Unlock()
+			continue
 		}
 		p.place = idle
 		b, at := p.nextLocked(now, eager)
@@ -148,6 +157,7 @@ func (s *sender) collect(now time.Time) []*batch {
 			break
 		}
 		p.flying = append(p.flying, b)
+		p.round = s.round
 		b.attempts++
 		b.taken = b.size()
 		if p.hasDataLocked() && len(p.flying) < s.producer.cfg.perPartition() {

@@ -150,6 +150,7 @@ func (s *services) Produce(stream grpc.BidiStreamingServer[ottlapb.ProduceReques
 func (s *services) produce(ctx context.Context, req *wire.ProduceRequest) (*ottlapb.ProduceResponse, error) {
 	c := s.cluster
 	resp := &ottlapb.ProduceResponse{}
+	twice := repeats(req)
 	var silent bool
 	var end error
 	for _, t := range req.Topics {
@@ -160,6 +161,9 @@ func (s *services) produce(ctx context.Context, req *wire.ProduceRequest) (*ottl
 			silent = silent || a.Silent
 			if a.End != nil {
 				end = a.End
+			}
+			if twice {
+				a.Code = kerr.InvalidRequest
 			}
 			out.Partitions = append(out.Partitions, s.appendOne(tp, p.Index, record.Batch(p.Records), a))
 		}
@@ -172,6 +176,21 @@ func (s *services) produce(ctx context.Context, req *wire.ProduceRequest) (*ottl
 		return nil, nil
 	}
 	return resp, nil
+}
+
+// repeats reports whether a partition comes twice, which a broker refuses as a whole.
+func repeats(req *wire.ProduceRequest) bool {
+	seen := map[cluster.TopicPartition]bool{}
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			tp := cluster.TopicPartition{Topic: t.Name, Partition: p.Index}
+			if seen[tp] {
+				return true
+			}
+			seen[tp] = true
+		}
+	}
+	return false
 }
 
 func (s *services) appendOne(tp cluster.TopicPartition, index int32, b record.Batch, a Act) *ottlapb.PartitionProduceResult {
