@@ -7,6 +7,8 @@
 // Every figure is the median of several rounds in which the three alternate. Before each timed part the program makes the guest's
 // memory warm, because on a virtual machine cold pages cap any log at a fraction of its speed. It prints records/s, MB/s, CPU
 // seconds per GB on both sides, the broker's peak memory, and the ratios ottla/bare and ottla/franz.
+//
+// With -zookeeper it measures the embedded ZooKeeper next to Apache's (see zooPlan).
 package main
 
 import (
@@ -59,7 +61,7 @@ func run() int {
 	if len(os.Args) > 2 && (os.Args[1] == "-serve" || os.Args[1] == "-client") {
 		err = role(ctx, os.Args[1:])
 	} else {
-		p := plan{}
+		p, zoo, zookeeper := plan{}, zooPlan{}, false
 		flag.IntVar(&p.rounds, "rounds", 3, "rounds; the median is reported")
 		flag.Float64Var(&p.scale, "scale", 1, "multiplies the number of records (5,000,000 of 100 B, 1,000,000 of 1 KiB)")
 		flag.StringVar(&p.only, "only", "", "comma-separated systems to run: bare,franz,ottla (default all)")
@@ -70,8 +72,17 @@ func run() int {
 		flag.IntVar(&p.batch, "batch", 1<<20, "batch.size of the clients in bytes")
 		flag.IntVar(&p.warmMiB, "warm", 1280, "MiB of page cache to make warm before each timed part; 0 for none")
 		flag.StringVar(&p.profile, "profile", "", "directory for CPU profiles of our client")
+		flag.IntVar(&p.fillGiB, "fill", 0, "GiB of page cache to fill once before everything, so that pages come from reclaim and not cold from the host")
+		flag.IntVar(&p.starts, "starts", 0, "measure only this many starts on an empty directory")
+		flag.BoolVar(&zookeeper, "zookeeper", false, "compare the embedded ZooKeeper with Apache's instead (uses -rounds, -scale, -dir, -ottla)")
+		flag.StringVar(&zoo.classpath, "apache-classpath", debianClasspath(), "class path of Apache ZooKeeper, for -zookeeper")
 		flag.Parse()
-		err = p.run(ctx)
+		if zookeeper {
+			zoo.rounds, zoo.scale, zoo.dir, zoo.binary = p.rounds, p.scale, p.dir, p.binary
+			err = zoo.run(ctx)
+		} else {
+			err = p.run(ctx)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ottla-bench:", err)

@@ -18,11 +18,11 @@ import (
 
 // plan is one run of the whole comparison.
 type plan struct {
-	rounds, batch, warmMiB               int
-	scale                                float64
-	only, dir, binary, sizes, partitions string
-	profile                              string
-	samples                              map[cell][]sample
+	rounds, batch, warmMiB, fillGiB, starts int
+	scale                                   float64
+	only, dir, binary, sizes, partitions    string
+	profile                                 string
+	samples                                 map[cell][]sample
 }
 
 // cell is one figure of the table.
@@ -51,6 +51,12 @@ func (p *plan) run(ctx context.Context) error {
 		return err
 	}
 	if err := os.Setenv("OTTLA_BENCH_BINARY", binary); err != nil {
+		return err
+	}
+	if p.starts > 0 {
+		return startTimes(ctx, binary, p.dir, p.starts)
+	}
+	if err := fill(p.dir, p.fillGiB); err != nil {
 		return err
 	}
 	names := []string{"bare", "franz", "ottla"}
