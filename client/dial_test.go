@@ -14,6 +14,7 @@ import (
 	"github.com/ottla/ottla/client/internal/fakecluster"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/ottlapb"
 )
 
 func TestDialNamesTheServersAndTheReasonWhenNobodyAnswers(t *testing.T) {
@@ -83,6 +84,28 @@ func TestDialAsksTheNextServerWhenOneHangs(t *testing.T) {
 		defer cl.Close()
 		if took := time.Since(start); took > 6*time.Second {
 			t.Errorf("took %v to give up on a server that hangs", took)
+		}
+	})
+}
+
+// TestABrokerThatKnowsNobodyYetIsAskedAgain is about the moment in which a broker that starts answers already, and the controller has
+// not told it of any broker yet.
+func TestABrokerThatKnowsNobodyYetIsAskedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fc := fakecluster.New(t, 1)
+		asked := 0
+		fc.OnMetadata = func(_ cluster.BrokerID, r *ottlapb.MetadataResponse) error {
+			if asked++; asked < 3 {
+				r.Brokers, r.Topics, r.ControllerId = nil, nil, -1
+			}
+			return nil
+		}
+		cl, err := client.Dial(t.Context(), "b1", client.Dialer(fc.Dialer()), client.BootstrapTimeout(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.Close(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

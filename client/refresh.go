@@ -246,13 +246,14 @@ func (c *Client) askMetadata(ctx context.Context, cc *grpc.ClientConn, addr stri
 		return Transport(ctx, addr, err)
 	}
 	if len(r.GetBrokers()) == 0 {
-		return &TransportError{Addr: addr, Code: kerr.BrokerNotAvailable, Cause: errNoBrokers}
+		return &TransportError{Addr: addr, Code: kerr.LeaderNotAvailable, Cause: errNoBrokers}
 	}
 	c.meta.apply(r)
 	return nil
 }
 
-// errNoBrokers is what a broker that has not joined its cluster yet amounts to.
+// errNoBrokers is what a broker that has not joined its cluster yet amounts to. It will have in a moment, so the code that goes with it is a
+// retriable one (BROKER_NOT_AVAILABLE is not).
 var errNoBrokers = errors.New("the broker does not know any broker of its cluster yet")
 
 // reasons is several errors in one line; errors.Is finds each.
