@@ -30,8 +30,10 @@ lint: ## formatting, vet, staticcheck, protocol lint and the house rules
 check: lint proto race ## what CI runs: lint, generated code is current, race
 	@git diff --exit-code -- proto/ottlapb || { echo "generated code is stale: run make proto and commit"; exit 1; }
 
-bench: build ## compare with a bare gRPC stream and with franz-go against kfake, in one run
-	$(GO) run ./cmd/ottla-bench
+bench: build ## compare with a bare gRPC stream and with franz-go against kfake, in one run; then ten starts
+	$(GO) build -o bin/ottla-bench ./cmd/ottla-bench
+	bin/ottla-bench $(BENCHFLAGS)
+	bin/ottla-bench -starts 10
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

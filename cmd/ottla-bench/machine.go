@@ -72,31 +72,25 @@ func warm(dir string, mib int) error {
 	return f.Truncate(0)
 }
 
-// fill fills the page cache by writing a file and removing nothing of it but its name: pages are then reclaimed, which costs a fraction of a
-// page that the host has to find first. The space is free again when the program ends.
-func fill(dir string, gib int) error {
-	if gib == 0 {
-		return nil
-	}
+// fill fills the page cache by writing a file that has no name any more: pages are then reclaimed, which costs a fraction of a page that the
+// host has to find first. Closing the file frees the space.
+func fill(dir string, gib int) (*os.File, error) {
 	path := filepath.Join(dir, "fill")
 	f, err := os.Create(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Remove(path); err != nil {
-		return err
+		return f, err
 	}
-	filler = f // keeps the file, and so its pages, until the end
 	b := make([]byte, 1<<20)
 	for range gib << 10 {
 		if _, err := f.Write(b); err != nil {
-			return err
+			return f, err
 		}
 	}
-	return f.Sync()
+	return f, f.Sync()
 }
-
-var filler *os.File
 
 // watch measures a part of a run by wall clock and by CPU of this process.
 type watch struct {

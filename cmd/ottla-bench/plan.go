@@ -56,9 +56,11 @@ func (p *plan) run(ctx context.Context) error {
 	if p.starts > 0 {
 		return startTimes(ctx, binary, p.dir, p.starts)
 	}
-	if err := fill(p.dir, p.fillGiB); err != nil {
+	filler, err := fill(p.dir, p.fillGiB)
+	if err != nil {
 		return err
 	}
+	defer filler.Close()
 	names := []string{"bare", "franz", "ottla"}
 	if p.only != "" {
 		names = strings.Split(p.only, ",")
