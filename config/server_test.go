@@ -99,13 +99,15 @@ func TestEverySettingWithoutEffectIsKnown(t *testing.T) {
 	}
 }
 
-// TestSettingsThatTheBrokerReadsHaveAnEffect finds lines of support.go that are out of date: package broker reads the setting by now.
-func TestSettingsThatTheBrokerReadsHaveAnEffect(t *testing.T) {
+// TestEverySettingHasAnEffectOrIsSaidToHaveNone finds lines of support.go that are out of date, and lines that are missing: a setting has an effect if
+// package broker reads it, or an accessor of this package that the broker calls, or if it stands behind a setting of topics.
+func TestEverySettingHasAnEffectOrIsSaidToHaveNone(t *testing.T) {
 	files, err := filepath.Glob("../broker/*.go")
 	if err != nil || len(files) == 0 {
 		t.Fatal("package broker is not there", err)
 	}
-	for _, file := range files {
+	read := map[string]string{}
+	for _, file := range append(files, "server.go", "listeners.go", "support.go") {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
@@ -113,10 +115,25 @@ func TestSettingsThatTheBrokerReadsHaveAnEffect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name := range noEffect {
-			if strings.Contains(string(text), `("`+name+`")`) {
-				t.Errorf("%s reads %s, which support.go calls a setting without effect", file, name)
+		for _, k := range brokerKeys.all() {
+			if strings.Contains(string(text), `("`+k.Name+`")`) {
+				read[k.Name] = file
 			}
+		}
+	}
+	behindTopics := map[string]bool{}
+	for _, synonyms := range topicSynonyms {
+		for _, s := range synonyms {
+			behindTopics[s.name] = true
+		}
+	}
+	for _, k := range brokerKeys.all() {
+		switch file, none := read[k.Name], noEffect[k.Name] != ""; {
+		case k.Dynamic: // refused in a file
+		case file != "" && none:
+			t.Errorf("%s reads %s, which support.go calls a setting without effect", file, k.Name)
+		case file == "" && !none && !behindTopics[k.Name]:
+			t.Errorf("nothing reads %s, and support.go does not call it a setting without effect", k.Name)
 		}
 	}
 }
