@@ -458,3 +458,26 @@ func TestSnapshotsArePurgedWithTheirLog(t *testing.T) {
 		w.close()
 	})
 }
+
+func TestASnapshotThatFailsStopsTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("no room for snapshots")
+		fault := &vfs.Toggle{Inner: vfs.OnBase("snapshot.*", vfs.Fail(broken))}
+		mem := vfs.NewMem()
+		w := newWorld(t, vfs.Inject(mem, fault), snapEvery(10))
+		c := w.connect()
+		fault.Set(true)
+		for i := range 20 {
+			if !c.TrySend(jute.OpCreate, &jute.CreateRequest{Path: fmt.Sprintf("/%d", i), ACL: zktest.OpenACL()}) {
+				break
+			}
+		}
+		<-w.zk.Done()
+		if err := w.zk.Err(); !errors.Is(err, broken) {
+			t.Errorf("the server ended with %v", err)
+		}
+		if err := w.restart(mem); err != nil {
+			t.Fatalf("no start on the disk as it was left: %v", err)
+		}
+	})
+}
