@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ottla/ottla/broker/commitlog"
@@ -29,7 +30,7 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		ClusterID:          b.clusterID,
 		Defaults:           logConfig(s.EffectiveTopic(nil)),
 		TopicConfig:        b.topics.cachedLogConfig,
-		RecoveryThreads:    s.Int("num.recovery.threads.per.data.dir"),
+		RecoveryThreads:    min(s.Int("num.recovery.threads.per.data.dir"), maxRecoveryThreads),
 		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
 		Logger:             b.log.Named("log"),
 		Now:                time.Now,
@@ -42,6 +43,9 @@ func (b *Broker) openLogs(ctx context.Context) error {
 	b.onClose(b.logs.Close)
 	return nil
 }
+
+// maxRecoveryThreads bounds num.recovery.threads.per.data.dir: no disk gets faster by more.
+const maxRecoveryThreads = 1024
 
 // dirFailed is told that a log directory is offline.
 func (b *Broker) dirFailed(dir string, err error) {
@@ -104,7 +108,7 @@ func (b *Broker) serve(ctx context.Context) error {
 	})
 	b.listeners.serve(srv, dial.ServerOptions{
 		MaxRequestBytes:   s.Int("socket.request.max.bytes"),
-		MaxConnectionIdle: s.Milliseconds("connections.max.idle.ms"),
+		MaxConnectionIdle: maxIdle(s.Milliseconds("connections.max.idle.ms")),
 	})
 	b.onClose(func(context.Context) error { srv.Close(); return nil })
 	if err := b.registrar.start(ctx); err != nil {
@@ -116,6 +120,14 @@ func (b *Broker) serve(ctx context.Context) error {
 	}
 	srv.SetServing(true)
 	return nil
+}
+
+// maxIdle turns connections.max.idle.ms into what gRPC takes: a negative value means that connections may be idle for ever, and 0 that they may not be at all.
+func maxIdle(d time.Duration) time.Duration {
+	if d < 0 {
+		return math.MaxInt64
+	}
+	return max(d, time.Millisecond)
 }
 
 // awaitController waits until the broker knows a controller and itself as alive, so that the first client finds a cluster.
