@@ -566,3 +566,26 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestASeekDoesNotWaitForTheAnswersThatAreOnTheirWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fc := fakecluster.New(t, 1)
+		fc.CreateTopic("orders", 1)
+		fc.Fill(orders, 0, 100, 1000, record.None) // large answers, then the end
+		c := start(t, fc)
+		assign(t, c, orders)
+		read(t, c, 100000)
+		from := time.Now()
+		for i := range 20 {
+			if err := c.Seek(orders, cluster.Offset(i)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(numbers(i, i), read(t, c, 1)); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		if took := time.Since(from); took > 100*time.Millisecond {
+			t.Errorf("20 seeks took %v", took)
+		}
+	})
+}

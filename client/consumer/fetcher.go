@@ -166,12 +166,18 @@ func (f *fetcher) next(req *ottlapb.FetchRequest) bool {
 	case asked+f.held >= c.cfg.credits, asked > 0 && !f.ahead:
 		return false
 	}
+	// What is asked ahead must not wait for records at the broker: a change of the session would wait behind it. So there is never more than one
+	// request that waits, and the broker ends its wait when the next one changes the session.
+	wait := c.cfg.maxWait
+	if f.ahead {
+		wait = 0
+	}
 	f.sent++
 	f.overdue.Reset(f.patience())
 	*req = ottlapb.FetchRequest{
 		ReplicaId:      -1,
 		BrokerEpoch:    -1,
-		MaxWaitMs:      int32(c.cfg.maxWait.Milliseconds()),
+		MaxWaitMs:      int32(wait.Milliseconds()),
 		MinBytes:       int32(c.cfg.minBytes),
 		MaxBytes:       int32(max(1, c.cfg.maxBytes/c.cfg.credits)),
 		IsolationLevel: int32(c.cfg.isolation),

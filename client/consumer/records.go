@@ -169,6 +169,9 @@ func (c *Consumer) take(ctx context.Context) (chunk, error) {
 			}
 			c.mu.Unlock()
 		default:
+			// Another goroutine may pause and resume between our look at a record's generation and the moving of the position behind the record:
+			// then what is fetched next begins one record before the position. A seek in between makes the chunk stale, which is looked at again.
+			ch.from = max(ch.from, cluster.Offset(ch.part.position.Load()))
 			return ch, nil
 		}
 		c.release(ch.last)

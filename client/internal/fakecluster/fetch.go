@@ -22,17 +22,45 @@ type session struct {
 	services *services
 	order    []cluster.TopicPartition
 	parts    map[cluster.TopicPartition]*ottlapb.FetchPartition
+	requests chan *ottlapb.FetchRequest
+	early    *ottlapb.FetchRequest // came while the one before was waiting
+}
+
+// next waits for the next request; nil when the stream has ended.
+func (f *session) next() *ottlapb.FetchRequest {
+	if req := f.early; req != nil {
+		f.early = nil
+		return req
+	}
+	return <-f.requests
 }
 
 func (s *services) Fetch(stream grpc.BidiStreamingServer[ottlapb.FetchRequest, ottlapb.FetchResponse]) error {
-	f := &session{services: s, parts: map[cluster.TopicPartition]*ottlapb.FetchPartition{}}
+	f := &session{services: s, parts: map[cluster.TopicPartition]*ottlapb.FetchPartition{}, requests: make(chan *ottlapb.FetchRequest)}
+	var ended error
+	go func() { // ends with the stream
+		defer close(f.requests)
+		for {
+			req, err := stream.Recv()
+			if err != nil {
+				ended = err
+				return
+			}
+			select {
+			case f.requests <- req:
+			case <-stream.Context().Done():
+				ended = stream.Context().Err()
+				return
+			}
+		}
+	}()
 	for {
-		req, err := stream.Recv()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
+		req := f.next()
+		if req == nil {
+			if errors.Is(ended, io.EOF) {
 				return nil
 			}
-			return err
+			return ended
 		}
 		s.cluster.count("fetch")
 		f.change(req)
@@ -72,7 +100,7 @@ func (f *session) forget(tp cluster.TopicPartition) {
 	}
 }
 
-// answer waits until there is something to say or the request's time is over.
+// answer waits until there is something to say, the request's time is over, or the next one changes the session.
 func (f *session) answer(ctx context.Context, req *ottlapb.FetchRequest) (*wire.FetchResponse, error) {
 	deadline := time.NewTimer(time.Duration(req.GetMaxWaitMs()) * time.Millisecond)
 	defer deadline.Stop()
@@ -82,8 +110,17 @@ func (f *session) answer(ctx context.Context, req *ottlapb.FetchRequest) (*wire.
 		if news || err != nil {
 			return resp, err
 		}
+		requests := f.requests
+		if f.early != nil {
+			requests = nil
+		}
 		select {
 		case <-changed:
+		case req, ok := <-requests:
+			f.early = req
+			if !ok || len(req.GetTopics())+len(req.GetForgotten()) > 0 {
+				return resp, nil
+			}
 		case <-deadline.C:
 			return resp, nil
 		case <-ctx.Done():
