@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/ottla/ottla/broker/commitlog/producers"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/record"
@@ -25,9 +26,8 @@ type AppendInfo struct {
 	LogStartOffset cluster.Offset
 	// RecordErrors name the records because of which a batch was refused (KIP-467). Only with an error.
 	RecordErrors []record.RecordError
-	// Duplicate says that an idempotent producer sent the batch before: nothing was appended, and the offsets are those of
-	// the first time (F§4.12). It is decided between the numbering of a batch and its write, by the state of the
-	// partition's producers.
+	// Duplicate says that an idempotent producer sent the batch before: nothing was appended, and offsets and times are those of
+	// the first time (F§4.12).
 	Duplicate bool
 }
 
@@ -38,28 +38,46 @@ type AppendInfo struct {
 // Errors of the client are [*kerr.Error] with the code that the producer gets (F§4.8). Errors of the disk are
 // [*StorageError]; after one the log refuses every append and its directory is offline, unless nothing was written because
 // the disk is full.
+//
+// A batch of an idempotent producer that the log has already is not appended again: the result says Duplicate, and where it is.
+// One that does not continue what the log has of its producer is refused: OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
+// INVALID_TXN_STATE (F§4.12).
 func (l *Log) AppendAsLeader(batch record.Batch, epoch cluster.LeaderEpoch) (AppendInfo, error) {
+	return l.appendFrom(batch, epoch, producers.Client)
+}
+
+// AppendAsCoordinator is AppendAsLeader for batches of a group or transaction coordinator of this broker: it takes transaction
+// markers, and batches with a producer id and no sequence numbers. It never finds duplicates. A marker of a producer epoch or
+// coordinator epoch that is over is refused: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED (F§4.13).
+func (l *Log) AppendAsCoordinator(batch record.Batch, epoch cluster.LeaderEpoch) (AppendInfo, error) {
+	return l.appendFrom(batch, epoch, producers.Coordinator)
+}
+
+func (l *Log) appendFrom(batch record.Batch, epoch cluster.LeaderEpoch, from producers.Origin) (AppendInfo, error) {
 	cfg := l.cfg.Load()
 	now := l.now()
-	batch, info, err := prepare(batch, cfg, now.UnixMilli())
+	batch, info, err := prepare(batch, cfg, now.UnixMilli(), from)
 	if err != nil {
 		return info, err
 	}
-	info, err = l.appendPrepared(batch, epoch, cfg, now, info)
+	info, err = l.appendPrepared(batch, epoch, cfg, now, from, info)
 	if err != nil {
 		return info, err
 	}
-	l.wake()
+	if !info.Duplicate {
+		l.wake()
+	}
 	return info, l.flushAfterAppend(info.LastOffset + 1)
 }
 
 // prepare validates a batch and, where compression.type says so, compresses it anew. It needs no lock.
-func prepare(b record.Batch, cfg *Config, now int64) (record.Batch, AppendInfo, error) {
+func prepare(b record.Batch, cfg *Config, now int64, from producers.Origin) (record.Batch, AppendInfo, error) {
 	info := AppendInfo{FirstOffset: cluster.UnknownOffset, LastOffset: cluster.UnknownOffset, LogAppendTime: record.NoTimestamp}
 	v := record.DefaultValidation()
 	v.MaxMessageBytes = cfg.MaxMessageBytes
 	v.RequireKeys = cfg.Compacts()
 	v.AllowNoTimestamp = true
+	v.AllowControl, v.AllowNoSequence = from == producers.Coordinator, from == producers.Coordinator
 	v.TimestampType = cfg.TimestampType
 	v.Now, v.BeforeMaxMs, v.AfterMaxMs = now, cfg.TimestampBeforeMaxMs, cfg.TimestampAfterMaxMs
 	checked, err := record.Validate(b, &v)
@@ -85,7 +103,7 @@ func recompress(b record.Batch, cfg *Config) (record.Batch, error) {
 	if err != nil {
 		return nil, kerr.InvalidConfig.With(err.Error())
 	}
-	if keep || codec == b.Codec() {
+	if keep || codec == b.Codec() || b.IsControl() {
 		return b, nil
 	}
 	builder := record.NewBuilder(nil, math.MaxInt32)
@@ -105,11 +123,20 @@ func recompress(b record.Batch, cfg *Config) (record.Batch, error) {
 }
 
 // appendPrepared numbers and writes a valid batch.
-func (l *Log) appendPrepared(b record.Batch, epoch cluster.LeaderEpoch, cfg *Config, now time.Time, info AppendInfo) (AppendInfo, error) {
+func (l *Log) appendPrepared(b record.Batch, epoch cluster.LeaderEpoch, cfg *Config, now time.Time, from producers.Origin, info AppendInfo) (AppendInfo, error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable("append"); err != nil {
 		return info, err
+	}
+	if b.HasProducerID() {
+		dup, isDup, err := l.checkProducer(b, from)
+		if err != nil {
+			return info, err
+		}
+		if isDup {
+			return l.duplicateOf(dup, cfg, info), nil
+		}
 	}
 	if cfg.TimestampType == record.LogAppendTime {
 		now = l.now() // under the lock, so that the times in the log do not fall
@@ -125,6 +152,17 @@ func (l *Log) appendPrepared(b record.Batch, epoch cluster.LeaderEpoch, cfg *Con
 	info.FirstOffset, info.LastOffset = first, cluster.Offset(b.LastOffset())
 	info.MaxTimestamp, info.LogStartOffset = b.MaxTimestamp(), l.LogStartOffset()
 	return info, nil
+}
+
+// duplicateOf is the answer to a batch that is in the log already: the one that the producer should have got the first time.
+func (l *Log) duplicateOf(dup producers.Duplicate, cfg *Config, info AppendInfo) AppendInfo {
+	info.Duplicate = true
+	info.FirstOffset, info.LastOffset = dup.FirstOffset, dup.LastOffset
+	info.MaxTimestamp, info.LogStartOffset = dup.Timestamp, l.LogStartOffset()
+	if cfg.TimestampType == record.LogAppendTime {
+		info.LogAppendTime = dup.Timestamp
+	}
+	return info
 }
 
 // AppendAsFollower appends batches as the leader numbered them: one or more, back to back. Bytes of an incomplete batch at the
@@ -263,6 +301,9 @@ func (l *Log) appendRun(seg *segment, run []byte, cfg *Config) error {
 		b, more, err := record.Split(rest)
 		if err == nil {
 			err = seg.index(b, at, cfg.IndexIntervalBytes)
+		}
+		if err == nil && b.HasProducerID() {
+			err = l.noteProducer(seg, b)
 		}
 		if err != nil {
 			return l.fail("append", err)

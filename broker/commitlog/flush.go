@@ -98,6 +98,9 @@ func (l *Log) syncAll() error {
 			return err
 		}
 	}
+	if err := l.syncSnapshots(); err != nil {
+		return err
+	}
 	if l.flush.names.Swap(false) {
 		if err := l.fs.SyncDir(l.dir); err != nil {
 			l.flush.names.Store(true)

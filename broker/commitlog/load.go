@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/commitlog/producers"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 )
@@ -34,6 +36,8 @@ type logOptions struct {
 	start cluster.Offset
 	// cleaned is the cleaner's first dirty offset: below it, segments may have gaps between them.
 	cleaned cluster.Offset
+	// producerExpiration is producer.id.expiration.ms, shared by all logs.
+	producerExpiration *atomic.Int64
 }
 
 // loader holds what is known while a log is being opened.
@@ -44,7 +48,11 @@ type loader struct {
 	epochs   []EpochEntry
 	// epochsLost says that leader-epoch-checkpoint is missing or damaged.
 	epochsLost bool
-	info       RecoveryInfo
+	// snapshots are the offsets of the producer snapshots that were found, in rising order.
+	snapshots []cluster.Offset
+	// scanning says that the producers' state is that of everything before the segment at hand, from which on all are scanned.
+	scanning bool
+	info     RecoveryInfo
 }
 
 // openLog opens the log in a directory that exists, in the order of F§4.9: leftover files, segments and their indexes,
@@ -53,6 +61,7 @@ func openLog(o logOptions) (*Log, error) {
 	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
 	l.cfg.Store(&o.config)
 	l.epochs = epochCache{fs: o.fs, dir: o.dir}
+	l.producers = producerMemory{expirationMs: o.producerExpiration, lastSnapshot: cluster.UnknownOffset, state: &producers.State{}}
 	d := &loader{logOptions: &o, l: l, info: RecoveryInfo{Unclean: !o.clean, CutAt: cluster.UnknownOffset}}
 	if err := d.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("load log %s: %w", o.dir, err), d.closeAll())
@@ -70,13 +79,16 @@ func (d *loader) load() error {
 	if err := d.readEpochs(); err != nil {
 		return err
 	}
+	if err := d.dropBelowStart(); err != nil {
+		return err
+	}
 	end, err := d.loadSegments()
 	if err != nil {
 		return err
 	}
 	if len(d.segments) > 0 && end < d.start {
 		d.logger.Warn("log ends before its log start offset and begins anew there", "partition", d.tp.String(), "log-end-offset", end, "log-start-offset", d.start)
-		if err := d.drop(0); err != nil {
+		if err := errors.Join(d.drop(0), d.forgetProducers()); err != nil {
 			return err
 		}
 	}
@@ -123,10 +135,14 @@ func (d *loader) findSegments() error {
 	}
 	logs, orphans := map[cluster.Offset]bool{}, []string{}
 	for _, name := range names {
-		if base, suffix, ok := parseSegmentName(name); ok && suffix == logSuffix {
+		switch base, suffix, ok := parseSegmentName(name); {
+		case ok && suffix == logSuffix:
 			logs[base] = true
+		case ok && suffix == snapshotSuffix:
+			d.snapshots = append(d.snapshots, base)
 		}
 	}
+	slices.Sort(d.snapshots)
 	for _, name := range names {
 		base, suffix, ok := parseSegmentName(name)
 		if ok && !logs[base] && (suffix == indexSuffix || suffix == timeIndexSuffix || suffix == txnIndexSuffix) {
@@ -311,6 +327,19 @@ func (d *loader) drop(i int) error {
 	return d.fs.SyncDir(d.dir)
 }
 
+// dropBelowStart removes the segments that end at or before the log start offset. Retention renames such segments after it has
+// written the offset, and a power cut may bring some of them back, not necessarily all.
+func (d *loader) dropBelowStart() error {
+	var names []string
+	for len(d.segments) > 1 && d.segments[1].base <= d.start {
+		for _, suffix := range [...]string{indexSuffix, timeIndexSuffix, txnIndexSuffix, logSuffix} {
+			names = append(names, segmentName(d.segments[0].base, suffix))
+		}
+		d.segments = d.segments[1:]
+	}
+	return d.removeNames(names)
+}
+
 // finish makes the last segment active and publishes what was found.
 func (d *loader) finish(end cluster.Offset) error {
 	active := d.segments[len(d.segments)-1]
@@ -329,6 +358,9 @@ func (d *loader) finish(end cluster.Offset) error {
 	l.leo.Store(int64(end))
 	start := max(d.start, d.segments[0].base)
 	l.start.Store(int64(start))
+	if err := d.finishProducers(start, end); err != nil {
+		return err
+	}
 	point := end
 	if !d.clean {
 		point = min(max(d.point, start), end)

@@ -44,7 +44,9 @@ type Log struct {
 	epochs   epochCache
 	flush    flusher
 	places   placeCache
-	recovery RecoveryInfo // constant after loading
+	// producers is what is remembered of idempotent and transactional producers.
+	producers producerMemory
+	recovery  RecoveryInfo // constant after loading
 }
 
 // logHooks is how a log speaks to the directory that it is in. They are called with the append lock held or not, and must
@@ -58,6 +60,9 @@ type logHooks struct {
 	checkpoint func(l *Log) error
 	// startLowered writes the log start offsets of the directory's logs to disk if this log's is lower than what is there.
 	startLowered func(l *Log) error
+	// discard takes over segments that have left the log, and removes their files, under their new names, after
+	// file.delete.delay.ms.
+	discard func(l *Log, segments []*segment, files []string)
 }
 
 // RecoveryInfo says what loading a log found.
@@ -285,6 +290,9 @@ func (l *Log) Close() error {
 // settleLocked seals the active segment and syncs everything.
 func (l *Log) settleLocked() error {
 	if err := l.active().seal(); err != nil {
+		return l.fail("close", err)
+	}
+	if err := l.takeSnapshot(l.LogEndOffset()); err != nil {
 		return l.fail("close", err)
 	}
 	l.flush.take()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -41,6 +42,17 @@ type ManagerConfig struct {
 	// FlushCheckInterval is how often flush.ms is looked at (log.flush.scheduler.interval.ms), and deleted partitions whose
 	// delay is over are removed; 0 means a second.
 	FlushCheckInterval time.Duration
+	// RetentionInterval is log.retention.check.interval.ms: how often old segments are looked for; 0 means five minutes.
+	RetentionInterval time.Duration
+	// HighWatermark returns a partition's high watermark, beyond which nothing is deleted or compacted; UnknownOffset while it is
+	// not known. It is called by the background loops, without locks. nil means what replication-offset-checkpoint says.
+	HighWatermark func(cluster.TopicPartition) cluster.Offset
+	// ProducerIDExpiration is producer.id.expiration.ms: how long a producer is remembered after its last batch; 0 means a day.
+	// See also Manager.SetProducerIDExpiration.
+	ProducerIDExpiration time.Duration
+	// ProducerIDExpirationCheckInterval is producer.id.expiration.check.interval.ms: how often producers are looked for that have
+	// expired; 0 means ten minutes.
+	ProducerIDExpirationCheckInterval time.Duration
 	// Logger takes the room's messages; nil means none.
 	Logger hclog.Logger
 	// Now is the clock; nil means time.Now.
@@ -67,6 +79,15 @@ func (c ManagerConfig) withDefaults() ManagerConfig {
 	if c.OnDirFailure == nil {
 		c.OnDirFailure = func(string, error) {}
 	}
+	if c.RetentionInterval <= 0 {
+		c.RetentionInterval = 5 * time.Minute
+	}
+	if c.ProducerIDExpiration <= 0 {
+		c.ProducerIDExpiration = 24 * time.Hour
+	}
+	if c.ProducerIDExpirationCheckInterval <= 0 {
+		c.ProducerIDExpirationCheckInterval = 10 * time.Minute
+	}
 	c.RecoveryThreads = max(c.RecoveryThreads, 1)
 	if c.CheckpointInterval <= 0 {
 		c.CheckpointInterval = time.Minute
@@ -89,6 +110,10 @@ type Manager struct {
 	mu     sync.RWMutex // guards logs; never held over IO
 	logs   map[cluster.TopicPartition]placed
 	claims map[cluster.TopicPartition]chan struct{} // creations and deletions under way
+
+	stats counters
+	// producerExpiration is producer.id.expiration.ms. All logs look at it.
+	producerExpiration atomic.Int64
 
 	loops   sync.WaitGroup // one for each directory
 	tasks   sync.WaitGroup // calls of OnDirFailure
@@ -125,6 +150,12 @@ func (m *Manager) Logs() []*Log {
 	}
 	slices.SortFunc(list, func(a, b *Log) int { return a.tp.Compare(b.tp) })
 	return list
+}
+
+// SetProducerIDExpiration changes producer.id.expiration.ms, which is a dynamic setting of the broker. It counts from the next
+// check on.
+func (m *Manager) SetProducerIDExpiration(d time.Duration) {
+	m.producerExpiration.Store(d.Milliseconds())
 }
 
 // Dirs returns log.dirs.
@@ -272,6 +303,7 @@ func (m *Manager) makeLog(d *logDir, path string, tp cluster.TopicPartition, cfg
 	}
 	return openLog(logOptions{
 		fs: d.fs, dir: path, tp: tp, config: cfg, now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: true,
+		producerExpiration: &m.producerExpiration,
 	})
 }
 
@@ -311,7 +343,7 @@ func (m *Manager) Delete(tp cluster.TopicPartition) error {
 	delete(p.dir.logs, tp)
 	delete(p.dir.pending, p.log)
 	p.dir.mu.Unlock()
-	if err := errors.Join(p.dir.fs.SyncDir(p.dir.path), p.log.abandon()); err != nil {
+	if err := errors.Join(p.dir.fs.SyncDir(p.dir.path), p.log.abandon(), p.dir.dropTrash(p.log)); err != nil {
 		return p.dir.fail("rename a partition for deletion", err)
 	}
 	delay := time.Duration(min(p.log.cfg.Load().FileDeleteDelayMs, maxDeleteDelayMs)) * time.Millisecond

@@ -24,7 +24,12 @@ func OpenManager(ctx context.Context, cfg ManagerConfig) (*Manager, error) {
 	if len(cfg.Dirs) == 0 {
 		return nil, errors.New("open log directories: none configured")
 	}
-	m := &Manager{cfg: cfg, logs: map[cluster.TopicPartition]placed{}, claims: map[cluster.TopicPartition]chan struct{}{}}
+	m := &Manager{logs: map[cluster.TopicPartition]placed{}, claims: map[cluster.TopicPartition]chan struct{}{}}
+	if cfg.HighWatermark == nil {
+		cfg.HighWatermark = m.savedHW
+	}
+	m.cfg = cfg
+	m.SetProducerIDExpiration(cfg.ProducerIDExpiration)
 	m.stopCtx, m.stop = context.WithCancel(context.Background())
 	for _, path := range cfg.Dirs {
 		m.dirs = append(m.dirs, newLogDir(path, cfg.FS, cfg.Logger, m.dirFailed))
@@ -250,6 +255,7 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool) erro
 	l, err := openLog(logOptions{
 		fs: d.fs, dir: filepath.Join(d.path, tp.String()), tp: tp, config: m.cfg.TopicConfig(tp.Topic),
 		now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned,
+		producerExpiration: &m.producerExpiration,
 	})
 	if err != nil {
 		_ = d.fail("load a log", err)
@@ -275,7 +281,7 @@ func (m *Manager) placedIn(tp cluster.TopicPartition) (*logDir, bool) {
 
 // Start starts the background loops: one for each directory, so that a slow disk holds up no other. Each flushes the segments
 // that were rolled and the logs whose flush.ms has passed, writes the checkpoints of recovery points and log starts, and
-// removes deleted partitions. Retention and cleaning have their place in the same loops.
+// removes deleted partitions and segments, and applies retention.
 func (m *Manager) Start() {
 	m.once.Do(func() {
 		for _, d := range m.dirs {
@@ -292,6 +298,11 @@ func (m *Manager) run(d *logDir) {
 	defer flush.Stop()
 	checkpoint := time.NewTicker(m.cfg.CheckpointInterval)
 	defer checkpoint.Stop()
+	expiry := time.NewTicker(m.cfg.ProducerIDExpirationCheckInterval)
+	defer expiry.Stop()
+	retention := time.NewTimer(retentionDelay)
+	defer retention.Stop()
+	var guard clockGuard
 	for d.online() == nil {
 		select {
 		case <-m.stopCtx.Done():
@@ -302,8 +313,19 @@ func (m *Manager) run(d *logDir) {
 			now := m.cfg.Now()
 			d.flushDue(now)
 			d.removeDoomed(now)
+			d.emptyTrash(now)
+		case <-expiry.C:
+			d.expireProducers(m.cfg.Now())
 		case <-checkpoint.C:
 			_ = d.checkpoint() // an error has taken the directory offline
+		case <-retention.C:
+			now := m.cfg.Now()
+			if guard.jumped(now) {
+				d.log.Warn("the clock was set forward; retention waits for the next check, in case that was a mistake", "dir", d.path, "next-check-in", m.cfg.RetentionInterval)
+			} else {
+				m.retain(d, now, func(*Config) bool { return true })
+			}
+			retention.Reset(m.cfg.RetentionInterval)
 		}
 	}
 }
@@ -335,6 +357,7 @@ func (m *Manager) release() error {
 		for _, l := range d.list() {
 			errs = append(errs, l.abandon())
 		}
+		errs = append(errs, d.dropTrash(nil))
 		if d.lock != nil {
 			errs = append(errs, d.lock.Close())
 		}

@@ -38,9 +38,15 @@ func (d *loader) loadSegments() (end cluster.Offset, err error) {
 			}
 		}
 		if err == nil && !trusted {
+			if err := d.scanFrom(i); err != nil {
+				return 0, err
+			}
 			var whole bool
 			if end, whole, err = d.recoverSegment(s, last); err == nil && !whole {
 				return end, d.drop(i + 1)
+			}
+			if err == nil && !last {
+				err = d.l.takeSnapshot(d.segments[i+1].base)
 			}
 		}
 		if err != nil {
@@ -79,6 +85,9 @@ func (d *loader) loadTrusted(s *segment, i int) (cluster.Offset, error) {
 			return 0, err
 		}
 		break
+	}
+	if err := d.loadTxnIndex(s, i); err != nil {
+		return 0, err
 	}
 	if d.epochsLost {
 		if err := d.collectEpochs(s); err != nil {
@@ -155,7 +164,7 @@ func (d *loader) eachHeader(s *segment, buf []byte, visit func(b record.Batch, p
 // recoverSegment scans a segment batch by batch, builds its indexes again, and cuts it before the first byte that is not
 // good. It returns where the segment ends, and whether all of it was good.
 func (d *loader) recoverSegment(s *segment, last bool) (end cluster.Offset, whole bool, err error) {
-	if err := s.startIndexes(&d.config); err != nil {
+	if err := errors.Join(s.startIndexes(&d.config), s.txn.reset()); err != nil {
 		return 0, false, err
 	}
 	s.hasFirst, s.sinceIndex = false, 0
@@ -167,6 +176,9 @@ func (d *loader) recoverSegment(s *segment, last bool) (end cluster.Offset, whol
 	}
 	err = w.run(func(b record.Batch, pos int64) error {
 		d.seeEpoch(b)
+		if err := d.seeProducer(s, b); err != nil {
+			return err
+		}
 		return s.indexSized(b, len(b), pos, d.config.IndexIntervalBytes)
 	})
 	if err != nil {

@@ -65,6 +65,9 @@ func (l *Log) rollLocked(base cluster.Offset, cfg *Config, now time.Time) error 
 		}
 		return l.replaceEmpty(base, cfg, now)
 	}
+	if err := l.takeSnapshot(base); err != nil {
+		return l.fail("roll", err)
+	}
 	fresh, err := createSegment(l.fs, l.dir, base, cfg, now)
 	if err != nil {
 		return l.fail("roll", err)
@@ -82,6 +85,9 @@ func (l *Log) rollLocked(base cluster.Offset, cfg *Config, now time.Time) error 
 func (l *Log) replaceEmpty(base cluster.Offset, cfg *Config, now time.Time) error {
 	list := *l.segments.Load()
 	old := list[len(list)-1]
+	if err := l.takeSnapshot(base); err != nil {
+		return l.fail("roll", err)
+	}
 	fresh, err := createSegment(l.fs, l.dir, base, cfg, now)
 	if err != nil {
 		return l.fail("roll", err)

@@ -37,6 +37,7 @@ type segment struct {
 	log  *handle
 	idx  *index // .index
 	tidx *index // .timeindex
+	txn  *txnIndex
 
 	// size is the number of valid bytes in the .log file. Zeros or garbage of a failed append may follow on disk.
 	size atomic.Int64
@@ -74,6 +75,7 @@ func newSegment(fsys vfs.FS, dir string, base cluster.Offset) *segment {
 		log:  file(logSuffix),
 		idx:  newIndex(file(indexSuffix), writing, base, offsetEntrySize),
 		tidx: newIndex(file(timeIndexSuffix), writing, base, timeEntrySize),
+		txn:  newTxnIndex(file(txnIndexSuffix), base),
 		peak: timePoint{ts: record.NoTimestamp, offset: base},
 	}
 }
@@ -279,18 +281,21 @@ func (s *segment) syncSealed() error {
 			return err
 		}
 	}
+	if err := s.txn.syncIfExists(); err != nil {
+		return err
+	}
 	s.unsynced.Store(false)
 	return nil
 }
 
 // release closes the descriptors; they are opened again when needed.
 func (s *segment) release() error {
-	return errors.Join(s.log.release(), s.idx.release(), s.tidx.release())
+	return errors.Join(s.log.release(), s.idx.release(), s.tidx.release(), s.txn.release())
 }
 
 // close closes the files for good, without writing anything.
 func (s *segment) close() error {
-	return errors.Join(s.log.close(), s.idx.close(), s.tidx.close())
+	return errors.Join(s.log.close(), s.idx.close(), s.tidx.close(), s.txn.close())
 }
 
 // removeFiles removes the segment's files and whatever belongs to it. The removal is durable after SyncDir. The .log file goes

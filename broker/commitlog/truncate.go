@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ottla/ottla/broker/commitlog/producers"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
 )
@@ -82,6 +83,13 @@ func (l *Log) cutting(point cluster.Offset, change func(synced bool) error) erro
 
 // truncateLocked removes what is at or after an offset that lies within the last of the segments to keep.
 func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synced bool) error {
+	snapshots, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
+	if snapshots, err = l.keepSnapshots(snapshots, func(at cluster.Offset) bool { return at <= to }); err != nil {
+		return err
+	}
 	for i := len(list) - 1; i >= keep; i-- {
 		if err := list[i].remove(); err != nil {
 			return err
@@ -100,6 +108,9 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 		end = last.base
 	}
 	last.begin(l.cfg.Load(), l.now())
+	if err := l.truncateProducers(last, list[:keep], snapshots, end); err != nil {
+		return err
+	}
 	if err := l.epochs.replace(epochsBefore(l.epochs.list(), end)); err != nil {
 		return err
 	}
@@ -114,6 +125,24 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 	return nil
 }
 
+// truncateProducers makes what is remembered of producers that of a log that ends at end, within the last of its segments.
+func (l *Log) truncateProducers(last *segment, segments []*segment, snapshots []cluster.Offset, end cluster.Offset) error {
+	if err := last.txn.truncate(end); err != nil {
+		return err
+	}
+	// The log may end before the offset that it was truncated to, and a snapshot may be of an offset in between.
+	kept, err := l.keepSnapshots(snapshots, func(at cluster.Offset) bool { return at <= end })
+	if err != nil {
+		return err
+	}
+	if len(kept) < len(snapshots) {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return err
+		}
+	}
+	return l.reloadProducers(segments, kept, end)
+}
+
 // lowerStart moves the log start offset down to the end of what is left, on disk too: a log that ended below the start in the
 // checkpoint would be emptied by the next recovery, with all that is appended from now on.
 func (l *Log) lowerStart(end cluster.Offset) error {
@@ -123,6 +152,13 @@ func (l *Log) lowerStart(end cluster.Offset) error {
 
 // startAtLocked replaces all segments by an empty one.
 func (l *Log) startAtLocked(offset cluster.Offset) error {
+	snapshots, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
+	if _, err := l.keepSnapshots(snapshots, func(cluster.Offset) bool { return false }); err != nil {
+		return err
+	}
 	list := *l.segments.Load()
 	for _, s := range slices.Backward(list) {
 		if err := s.remove(); err != nil {
@@ -143,6 +179,7 @@ func (l *Log) startAtLocked(offset cluster.Offset) error {
 		return err
 	}
 	l.flush.names.Store(false)
+	l.producers.replace(&producers.State{})
 	l.setSegments([]*segment{fresh})
 	if err := l.lowerStart(offset); err != nil {
 		return err

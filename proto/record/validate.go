@@ -30,6 +30,8 @@ type Validation struct {
 	AllowBaseOffset bool
 	// AllowControl takes transaction markers. Clients must not send them.
 	AllowControl bool
+	// AllowNoSequence takes batches with a producer id and the base sequence -1. Coordinators write them, clients must not.
+	AllowNoSequence bool
 	// Limits bound decompression.
 	Limits Limits
 }
@@ -184,11 +186,11 @@ func checkHeader(b Batch, v *Validation) error {
 	case b.TimestampType() == LogAppendTime:
 		return refuse(kerr.InvalidTimestamp, "invalid timestamp type: producers must not set it to LogAppendTime")
 	}
-	return checkProducer(b)
+	return checkProducer(b, v)
 }
 
 // checkProducer checks the fields of idempotent and transactional producers.
-func checkProducer(b Batch) error {
+func checkProducer(b Batch, v *Validation) error {
 	id, epoch, sequence := b.ProducerID(), b.ProducerEpoch(), b.BaseSequence()
 	switch {
 	case id < noProducerID:
@@ -199,7 +201,7 @@ func checkProducer(b Batch) error {
 		return nil
 	case epoch < 0:
 		return refuse(kerr.InvalidRecord, "producer id %d has the epoch %d", id, epoch)
-	case sequence < 0 && !b.IsControl():
+	case sequence < 0 && !b.IsControl() && !(v.AllowNoSequence && sequence == noSequence):
 		return refuse(kerr.InvalidRecord, "invalid sequence number %d in record batch with producer id %d", sequence, id)
 	}
 	return nil

@@ -1,0 +1,109 @@
+package commitlog
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/ottla/ottla/broker/commitlog/producers"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/record"
+)
+
+// scanFrom prepares the state for a scan that begins with segment i: that of everything before it. Snapshots beyond are removed:
+// whether what they speak of is still there is what the scan is to find out.
+func (d *loader) scanFrom(i int) error {
+	if d.scanning {
+		return nil
+	}
+	base := d.segments[i].base
+	kept, err := d.l.keepSnapshots(d.snapshots, func(at cluster.Offset) bool { return at <= base })
+	if err != nil {
+		return err
+	}
+	if len(kept) < len(d.snapshots) {
+		if err := d.fs.SyncDir(d.dir); err != nil {
+			return err
+		}
+	}
+	d.snapshots = kept
+	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.firstOffset(), base)
+	if err != nil {
+		return err
+	}
+	d.l.producers.replace(state)
+	d.scanning = true
+	return nil
+}
+
+// firstOffset is the log start offset as far as it is known during the load.
+func (d *loader) firstOffset() cluster.Offset { return max(d.start, d.segments[0].base) }
+
+// seeProducer enters a batch of a segment that is scanned into state and transaction index.
+func (d *loader) seeProducer(s *segment, b record.Batch) error {
+	if !b.HasProducerID() {
+		return nil
+	}
+	return d.l.noteProducer(s, b)
+}
+
+// loadTxnIndex takes over the transaction index of a segment that is trusted. A damaged one is built again.
+func (d *loader) loadTxnIndex(s *segment, i int) error {
+	err := s.txn.load()
+	var corrupt *CorruptionError
+	if !errors.As(err, &corrupt) {
+		return err
+	}
+	d.logger.Warn("transaction index is built again", "segment", s.log.path, "reason", err)
+	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.firstOffset(), s.base)
+	if err != nil {
+		return err
+	}
+	err = s.rebuildTxnIndex(state)
+	if errors.As(err, &corrupt) {
+		return nil // whoever reads there is told
+	}
+	return err
+}
+
+// forgetProducers drops everything that is known, because the log begins anew.
+func (d *loader) forgetProducers() error {
+	var err error
+	d.snapshots, err = d.l.keepSnapshots(d.snapshots, func(cluster.Offset) bool { return false })
+	d.l.producers.replace(&producers.State{})
+	d.scanning = true
+	return errors.Join(err, d.fs.SyncDir(d.dir))
+}
+
+// finishProducers brings the state to the log's end and removes the snapshots that are of no use: beyond the end, below the start,
+// and between the bases of segments, except the newest one (F§4.6). The removal is durable when it returns.
+func (d *loader) finishProducers(start, end cluster.Offset) error {
+	if !d.scanning {
+		state, err := d.l.rebuildState(d.segments, d.snapshots, start, end)
+		if err != nil {
+			return err
+		}
+		d.l.producers.replace(state)
+	}
+	there, err := d.l.snapshotOffsets() // also those that the scan has written
+	if err != nil {
+		return err
+	}
+	newest := cluster.UnknownOffset
+	for _, at := range there {
+		if at <= end {
+			newest = max(newest, at)
+		}
+	}
+	kept, err := d.l.keepSnapshots(there, func(at cluster.Offset) bool {
+		if at > end || at < start {
+			return false
+		}
+		base := func(s *segment, at cluster.Offset) int { return int(min(max(s.base-at, -1), 1)) }
+		_, isBase := slices.BinarySearchFunc(d.segments, at, base)
+		return isBase || at == newest
+	})
+	if err != nil || len(kept) == len(there) {
+		return err
+	}
+	return d.fs.SyncDir(d.dir)
+}
