@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -85,6 +86,7 @@ type Broker struct {
 	topics     *topicSettings
 	logs       *commitlog.Manager
 	replicas   *replica.Manager
+	roles      atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
 	metadata   *metadata.Cache
 	controller *controller.Controller
 	listeners  *listeners

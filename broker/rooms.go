@@ -12,6 +12,7 @@ import (
 	"github.com/ottla/ottla/controller"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
+	"github.com/ottla/ottla/proto/kerr"
 )
 
 // openLogs loads and recovers the partitions that are on disk.
@@ -32,6 +33,8 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		TopicConfig:        b.topics.cachedLogConfig,
 		RecoveryThreads:    min(s.Int("num.recovery.threads.per.data.dir"), maxRecoveryThreads),
 		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
+		RetentionInterval:  s.Milliseconds("log.retention.check.interval.ms"),
+		HighWatermark:      b.highWatermark,
 		Logger:             b.log.Named("log"),
 		Now:                time.Now,
 		OnDirFailure:       b.dirFailed,
@@ -46,6 +49,20 @@ func (b *Broker) openLogs(ctx context.Context) error {
 
 // maxRecoveryThreads bounds num.recovery.threads.per.data.dir: no disk gets faster by more.
 const maxRecoveryThreads = 1024
+
+// highWatermark returns how far a partition is replicated, for retention and compaction; unknown as long as the controller has not said what
+// the broker's part in it is.
+func (b *Broker) highWatermark(tp cluster.TopicPartition) cluster.Offset {
+	roles := b.roles.Load()
+	if roles == nil {
+		return cluster.UnknownOffset
+	}
+	p, code := roles.Partition(tp)
+	if code != kerr.None {
+		return cluster.UnknownOffset
+	}
+	return p.HighWatermark()
+}
 
 // dirFailed is told that a log directory is offline.
 func (b *Broker) dirFailed(dir string, err error) {
@@ -84,6 +101,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		Now:                  time.Now,
 		Logger:               b.log.Named("replica"),
 	})
+	b.roles.Store(b.replicas)
 	b.onClose(b.replicas.Close)
 	return nil
 }

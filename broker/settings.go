@@ -122,6 +122,10 @@ func logConfig(c config.TopicConfig) commitlog.Config {
 	out.RetentionMs = c.Retention.Ms
 	out.RetentionBytes = c.Retention.Bytes
 	out.CleanupPolicy = cleanupPolicy(c)
+	out.MinCleanableDirtyRatio = c.Compaction.MinDirtyRatio
+	out.MinCompactionLagMs = c.Compaction.MinLagMs
+	out.MaxCompactionLagMs = c.Compaction.MaxLagMs
+	out.DeleteRetentionMs = c.Compaction.DeleteRetentionMs
 	if c.Timestamp.LogAppendTime {
 		out.TimestampType = record.LogAppendTime
 	}

@@ -28,12 +28,24 @@ type Config struct {
 	FlushMs int64
 	// MaxMessageBytes is max.message.bytes: the largest batch in bytes that a leader takes.
 	MaxMessageBytes int
-	// RetentionMs is retention.ms; -1 means without limit. It is kept for the retention of this log.
+	// RetentionMs is retention.ms: the age in milliseconds beyond which segments are deleted; -1 means without limit.
 	RetentionMs int64
-	// RetentionBytes is retention.bytes; -1 means without limit. It is kept for the retention of this log.
+	// RetentionBytes is retention.bytes: the size in bytes that the log is brought down to, by whole segments; -1 means without
+	// limit.
 	RetentionBytes int64
 	// CleanupPolicy is cleanup.policy: delete, compact, or both with a comma.
 	CleanupPolicy string
+	// MinCleanableDirtyRatio is min.cleanable.dirty.ratio: the part of the log, from 0 to 1, that must be beyond the cleaner's
+	// last position before the log is compacted.
+	MinCleanableDirtyRatio float64
+	// MinCompactionLagMs is min.compaction.lag.ms: segments with records younger than this, in milliseconds, are not compacted.
+	MinCompactionLagMs int64
+	// MaxCompactionLagMs is max.compaction.lag.ms: a log whose oldest record that was not cleaned is older than this, in
+	// milliseconds, is compacted whatever its ratio. math.MaxInt64 means never.
+	MaxCompactionLagMs int64
+	// DeleteRetentionMs is delete.retention.ms: how long tombstones and transaction markers stay after the first cleaning that
+	// might have removed them, in milliseconds.
+	DeleteRetentionMs int64
 	// TimestampType is message.timestamp.type.
 	TimestampType record.TimestampType
 	// TimestampBeforeMaxMs is message.timestamp.before.max.ms; math.MaxInt64 means without limit.
@@ -51,16 +63,21 @@ type Config struct {
 // DefaultConfig returns Kafka's defaults.
 func DefaultConfig() Config {
 	return Config{
-		SegmentBytes:         1 << 30,
-		SegmentMs:            7 * 24 * 3600 * 1000,
-		SegmentIndexBytes:    10 << 20,
-		IndexIntervalBytes:   4096,
-		FlushMessages:        math.MaxInt64,
-		FlushMs:              math.MaxInt64,
-		MaxMessageBytes:      1048588,
-		RetentionMs:          7 * 24 * 3600 * 1000,
-		RetentionBytes:       -1,
-		CleanupPolicy:        "delete",
+		SegmentBytes:       1 << 30,
+		SegmentMs:          7 * 24 * 3600 * 1000,
+		SegmentIndexBytes:  10 << 20,
+		IndexIntervalBytes: 4096,
+		FlushMessages:      math.MaxInt64,
+		FlushMs:            math.MaxInt64,
+		MaxMessageBytes:    1048588,
+		RetentionMs:        7 * 24 * 3600 * 1000,
+		RetentionBytes:     -1,
+		CleanupPolicy:      "delete",
+
+		MinCleanableDirtyRatio: 0.5,
+		MaxCompactionLagMs:     math.MaxInt64,
+		DeleteRetentionMs:      24 * 3600 * 1000,
+
 		TimestampType:        record.CreateTime,
 		TimestampBeforeMaxMs: math.MaxInt64,
 		TimestampAfterMaxMs:  math.MaxInt64,
@@ -77,6 +94,9 @@ const (
 
 // Compacts reports whether cleanup.policy contains compact.
 func (c *Config) Compacts() bool { return hasPolicy(c.CleanupPolicy, "compact") }
+
+// Deletes reports whether cleanup.policy contains delete.
+func (c *Config) Deletes() bool { return hasPolicy(c.CleanupPolicy, "delete") }
 
 func hasPolicy(list, name string) bool {
 	for p := range strings.SplitSeq(list, ",") {

@@ -36,6 +36,8 @@ type logDir struct {
 	busy    int                     // creations under way, for placement
 	wake    chan struct{}           // capacity 1: there is something to flush
 
+	trash trash // removed segments
+
 	ckptMu turn // held while checkpoints of the directory are collected and written, over IO
 }
 
@@ -92,6 +94,7 @@ func (d *logDir) hooks() logHooks {
 			}
 			return d.writeLogStarts()
 		},
+		discard: d.discard,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/ottla/ottla/proto/cluster"
@@ -77,8 +78,7 @@ func (l *Log) awaitCut() {
 
 // moved reports whether the list of segments is not the current one: then a closed file only means that a segment is gone.
 func (l *Log) moved(list []*segment) bool {
-	now := *l.segments.Load()
-	return len(now) != len(list) || now[0] != list[0] || now[len(now)-1] != list[len(list)-1]
+	return !slices.Equal(*l.segments.Load(), list)
 }
 
 // readError gives errors of reading their type. A failed read does not fence the log: what was written is not in doubt.
