@@ -163,6 +163,11 @@ func (d describer) DescribeTopic(name string) ([]server.ConfigEntry, error) {
 	return entries(d.settings.DescribeTopic(overrides)), nil
 }
 
+// DescribeBrokerDefaults implements server.Configs.
+func (d describer) DescribeBrokerDefaults() ([]server.ConfigEntry, error) {
+	return entries(d.settings.DescribeBrokerDefaults()), nil
+}
+
 // DescribeBroker implements server.Configs.
 func (d describer) DescribeBroker() ([]server.ConfigEntry, error) {
 	return entries(d.settings.DescribeBroker()), nil

@@ -83,6 +83,20 @@ func (s *Server) DescribeBroker() []Entry {
 	return entries
 }
 
+// DescribeBrokerDefaults lists the dynamic settings that all brokers share, by name.
+func (s *Server) DescribeBrokerDefaults() []Entry {
+	entries := []Entry{}
+	for _, k := range brokerKeys.keys {
+		if v, ok := s.all[k.Name]; ok {
+			entries = append(entries, Entry{
+				Name: k.Name, Value: shown(v), Source: DynamicDefaultBroker, Sensitive: k.Type == Password,
+				Synonyms: []Synonym{{k.Name, shown(v), DynamicDefaultBroker}}, Type: k.Type, Doc: k.Doc,
+			})
+		}
+	}
+	return entries
+}
+
 // DescribeTopic lists the effective settings of a topic with these overrides, by name. Overrides that cannot be read are shown as they stand.
 func (s *Server) DescribeTopic(overrides map[string]string) []Entry {
 	values := map[string]value{}

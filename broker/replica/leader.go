@@ -65,20 +65,27 @@ func (p *Partition) epochStart() (cluster.Offset, bool) {
 	return p.lead.epochStart, true
 }
 
-// noteFetch enters a follower's fetch into the account and reports whether the high watermark moved. It does nothing, and returns false
-// for ok, if the partition is no longer led under that epoch, if the follower is not assigned, or if it has restarted since.
-func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m fetchMark) (moved, ok bool) {
+// noteFetch enters a follower's fetch into the account and returns what is news because of it. It does nothing if the partition is no
+// longer led under that epoch, if the follower is not assigned, or if it has restarted since.
+func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m fetchMark) News {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if st := p.state.Load(); p.lead == nil || st.role != leading || st.epoch != epoch {
-		return false, false
+		return 0
 	}
 	r := p.lead.remote(id)
 	if r == nil || r.stale(m) {
-		return false, false
+		return 0
+	}
+	var news News
+	if m.logStart != r.logStart {
+		news = StartMoved
 	}
 	r.progress = r.fetched(m)
-	return p.advanceLocked(), true
+	if p.advanceLocked() {
+		news |= WatermarkMoved
+	}
+	return news
 }
 
 // assigned reports whether a broker is one of the other replicas of the partition that this broker leads.

@@ -104,3 +104,15 @@ func (l *leadership) highWatermark(current, logEnd cluster.Offset, s *surroundin
 	}
 	return max(current, least)
 }
+
+// lowWatermark returns where the earliest of the replicas begins that are alive, given where the leader's log does; unknown while one of
+// them has not fetched yet.
+func (l *leadership) lowWatermark(logStart cluster.Offset, alive func(cluster.BrokerID) bool) cluster.Offset {
+	least := logStart
+	for i := range l.remotes {
+		if r := &l.remotes[i]; r.logStart < least && alive(r.id) {
+			least = r.logStart
+		}
+	}
+	return least
+}

@@ -162,12 +162,9 @@ func outOfRange(logStart cluster.Offset) ReadResult {
 
 // report enters a follower's successful read into the leader's account.
 func (p *Partition) report(r *Reader, pos *Position, epoch cluster.LeaderEpoch, leaderEnd cluster.Offset) {
-	moved, _ := p.noteFetch(r.Replica, epoch, fetchMark{
+	p.watchers.tell(p.noteFetch(r.Replica, epoch, fetchMark{
 		offset: pos.Offset, logStart: pos.LogStart, leaderEnd: leaderEnd, at: p.env.now(), brokerEpoch: r.BrokerEpoch,
-	})
-	if moved {
-		p.watchers.tell(WatermarkMoved)
-	}
+	}))
 }
 
 // diverging compares a follower's last epoch with the leader's log (F§3.5, KIP-595). It returns the point up to which the follower can at most

@@ -14,8 +14,10 @@ const (
 	WatermarkMoved News = 1 << iota
 	// EndMoved is of interest to followers: the log has grown.
 	EndMoved
+	// StartMoved is of interest to those who wait for deleted records to be gone from the followers too.
+	StartMoved
 
-	everything = WatermarkMoved | EndMoved
+	everything = WatermarkMoved | EndMoved | StartMoved
 )
 
 // Signal wakes one goroutine that waits for news of any number of partitions. To wait for a condition:

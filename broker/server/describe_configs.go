@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ottla/ottla/proto/cluster"
@@ -18,6 +17,8 @@ type Configs interface {
 	DescribeTopic(name string) ([]ConfigEntry, error)
 	// DescribeBroker describes this broker's settings.
 	DescribeBroker() ([]ConfigEntry, error)
+	// DescribeBrokerDefaults describes the dynamic settings that all brokers share.
+	DescribeBrokerDefaults() ([]ConfigEntry, error)
 }
 
 // ConfigSource is the place that a setting comes from. The numbers are Kafka's.
@@ -83,12 +84,11 @@ func (s *Server) describe(r *ottlapb.ConfigResource) ([]ConfigEntry, error) {
 		}
 		return s.deps.Configs.DescribeTopic(r.GetName())
 	case ottlapb.ConfigResourceType_CONFIG_RESOURCE_TYPE_BROKER:
-		id, err := strconv.ParseInt(r.GetName(), 10, 32)
-		if err != nil {
-			return nil, kerr.InvalidRequest.With(fmt.Sprintf("Broker id must be an integer, but it is: %s", r.GetName()))
+		if r.GetName() == "" {
+			return s.deps.Configs.DescribeBrokerDefaults()
 		}
-		if cluster.BrokerID(id) != s.deps.BrokerID {
-			return nil, kerr.InvalidRequest.With(fmt.Sprintf("Unexpected broker id, expected %d, but received %s", s.deps.BrokerID, r.GetName()))
+		if err := s.ownName(r.GetName()); err != nil {
+			return nil, err
 		}
 		return s.deps.Configs.DescribeBroker()
 	default:

@@ -48,6 +48,10 @@ type Deps struct {
 	Topics Topics
 	// Configs describes settings; nil answers INVALID_REQUEST.
 	Configs Configs
+	// Alterer changes settings; nil answers INVALID_REQUEST.
+	Alterer Alterer
+	// LogDirs shows what lies on disk; nil shows nothing.
+	LogDirs LogDirs
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error

@@ -133,6 +133,10 @@ func (settings) DescribeTopic(name string) ([]ConfigEntry, error) {
 	}, nil
 }
 
+func (settings) DescribeBrokerDefaults() ([]ConfigEntry, error) {
+	return []ConfigEntry{{Name: "log.retention.ms", Value: "9", Source: ottlapb.ConfigSource_CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER_CONFIG}}, nil
+}
+
 func (settings) DescribeBroker() ([]ConfigEntry, error) {
 	return []ConfigEntry{{Name: "ssl.key.password", Value: "secret", Sensitive: true, ReadOnly: true, Synonyms: []ConfigSynonym{{Name: "ssl.key.password", Value: "secret"}}}}, nil
 }
@@ -145,7 +149,7 @@ func TestDescribeConfigs(t *testing.T) {
 	client := ottlapb.NewTopicServiceClient(w.dial(""))
 	res, err := client.DescribeConfigs(context.Background(), &ottlapb.DescribeConfigsRequest{IncludeSynonyms: true, Resources: []*ottlapb.ConfigResource{
 		{Type: topic, Name: "orders"}, {Type: topic, Name: "orders", ConfigNames: []string{"cleanup.policy", "no.such"}}, {Type: broker, Name: "1"},
-		{Type: topic, Name: "nowhere"}, {Type: topic, Name: "a/b"}, {Type: topic, Name: "broken"}, {Type: broker, Name: "2"}, {Type: broker, Name: "x"}, {Type: 8, Name: "1"}, {Name: "orders"},
+		{Type: topic, Name: "nowhere"}, {Type: topic, Name: "a/b"}, {Type: topic, Name: "broken"}, {Type: broker, Name: "2"}, {Type: broker, Name: "x"}, {Type: 8, Name: "1"}, {Name: "orders"}, {Type: broker},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +170,7 @@ func TestDescribeConfigs(t *testing.T) {
 		`orders NONE cleanup.policy="delete"(5,false,false)`,
 		`1 NONE ssl.key.password=""(0,true,true)<ssl.key.password=""(0)`,
 		"nowhere UNKNOWN_TOPIC_OR_PARTITION", "a/b INVALID_TOPIC_EXCEPTION", "broken KAFKA_STORAGE_ERROR", "2 INVALID_REQUEST", "x INVALID_REQUEST", "1 INVALID_REQUEST", "orders INVALID_REQUEST",
+		` NONE log.retention.ms="9"(3,false,false)`,
 	}
 	if diff := cmp.Diff(expect, got, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -29,7 +29,7 @@ const (
 	ConfigResourceType_CONFIG_RESOURCE_TYPE_UNSPECIFIED ConfigResourceType = 0
 	// CONFIG_RESOURCE_TYPE_TOPIC is a topic, by name.
 	ConfigResourceType_CONFIG_RESOURCE_TYPE_TOPIC ConfigResourceType = 2
-	// CONFIG_RESOURCE_TYPE_BROKER is a broker, by id; only that broker answers.
+	// CONFIG_RESOURCE_TYPE_BROKER is a broker, by id, and only that broker answers; the empty name is what all brokers share.
 	ConfigResourceType_CONFIG_RESOURCE_TYPE_BROKER ConfigResourceType = 4
 )
 
@@ -137,6 +137,67 @@ func (x ConfigSource) Number() protoreflect.EnumNumber {
 // Deprecated: Use ConfigSource.Descriptor instead.
 func (ConfigSource) EnumDescriptor() ([]byte, []int) {
 	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{1}
+}
+
+// AlterConfigOperation is what happens to a setting. The numbers are Kafka's plus one.
+type AlterConfigOperation int32
+
+const (
+	// ALTER_CONFIG_OPERATION_UNSPECIFIED is refused with INVALID_REQUEST.
+	AlterConfigOperation_ALTER_CONFIG_OPERATION_UNSPECIFIED AlterConfigOperation = 0
+	// ALTER_CONFIG_OPERATION_SET sets the value.
+	AlterConfigOperation_ALTER_CONFIG_OPERATION_SET AlterConfigOperation = 1
+	// ALTER_CONFIG_OPERATION_DELETE takes the setting away, so that the next source counts. A setting that is not there stays away.
+	AlterConfigOperation_ALTER_CONFIG_OPERATION_DELETE AlterConfigOperation = 2
+	// ALTER_CONFIG_OPERATION_APPEND adds elements to a list.
+	AlterConfigOperation_ALTER_CONFIG_OPERATION_APPEND AlterConfigOperation = 3
+	// ALTER_CONFIG_OPERATION_SUBTRACT takes elements out of a list.
+	AlterConfigOperation_ALTER_CONFIG_OPERATION_SUBTRACT AlterConfigOperation = 4
+)
+
+// Enum value maps for AlterConfigOperation.
+var (
+	AlterConfigOperation_name = map[int32]string{
+		0: "ALTER_CONFIG_OPERATION_UNSPECIFIED",
+		1: "ALTER_CONFIG_OPERATION_SET",
+		2: "ALTER_CONFIG_OPERATION_DELETE",
+		3: "ALTER_CONFIG_OPERATION_APPEND",
+		4: "ALTER_CONFIG_OPERATION_SUBTRACT",
+	}
+	AlterConfigOperation_value = map[string]int32{
+		"ALTER_CONFIG_OPERATION_UNSPECIFIED": 0,
+		"ALTER_CONFIG_OPERATION_SET":         1,
+		"ALTER_CONFIG_OPERATION_DELETE":      2,
+		"ALTER_CONFIG_OPERATION_APPEND":      3,
+		"ALTER_CONFIG_OPERATION_SUBTRACT":    4,
+	}
+)
+
+func (x AlterConfigOperation) Enum() *AlterConfigOperation {
+	p := new(AlterConfigOperation)
+	*p = x
+	return p
+}
+
+func (x AlterConfigOperation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AlterConfigOperation) Descriptor() protoreflect.EnumDescriptor {
+	return file_ottla_v1_topic_proto_enumTypes[2].Descriptor()
+}
+
+func (AlterConfigOperation) Type() protoreflect.EnumType {
+	return &file_ottla_v1_topic_proto_enumTypes[2]
+}
+
+func (x AlterConfigOperation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AlterConfigOperation.Descriptor instead.
+func (AlterConfigOperation) EnumDescriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{2}
 }
 
 // CreateTopicsRequest asks for topics.
@@ -860,7 +921,7 @@ type ConfigResource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// type of the resource.
 	Type ConfigResourceType `protobuf:"varint,1,opt,name=type,proto3,enum=ottla.v1.ConfigResourceType" json:"type,omitempty"`
-	// name of the topic, or id of the broker.
+	// name of the topic, or id of the broker; empty for what all brokers share.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// config_names restricts the answer; empty means all.
 	ConfigNames   []string `protobuf:"bytes,3,rep,name=config_names,json=configNames,proto3" json:"config_names,omitempty"`
@@ -1202,6 +1263,996 @@ func (x *ConfigSynonym) GetSource() ConfigSource {
 	return ConfigSource_CONFIG_SOURCE_UNSPECIFIED
 }
 
+// IncrementalAlterConfigsRequest asks for changes.
+type IncrementalAlterConfigsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// resources to change; one that comes twice is answered with INVALID_REQUEST.
+	Resources []*AlterableConfigResource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	// validate_only checks everything and changes nothing.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncrementalAlterConfigsRequest) Reset() {
+	*x = IncrementalAlterConfigsRequest{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncrementalAlterConfigsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncrementalAlterConfigsRequest) ProtoMessage() {}
+
+func (x *IncrementalAlterConfigsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncrementalAlterConfigsRequest.ProtoReflect.Descriptor instead.
+func (*IncrementalAlterConfigsRequest) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *IncrementalAlterConfigsRequest) GetResources() []*AlterableConfigResource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *IncrementalAlterConfigsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// AlterableConfigResource is a resource with the changes to its settings. All of them are made, or, when one is invalid, none.
+type AlterableConfigResource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type of the resource.
+	Type ConfigResourceType `protobuf:"varint,1,opt,name=type,proto3,enum=ottla.v1.ConfigResourceType" json:"type,omitempty"`
+	// name of the topic, or id of the broker; empty for what all brokers share.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// configs holds the changes; a setting that comes twice is answered with INVALID_REQUEST.
+	Configs       []*AlterableConfig `protobuf:"bytes,3,rep,name=configs,proto3" json:"configs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterableConfigResource) Reset() {
+	*x = AlterableConfigResource{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterableConfigResource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterableConfigResource) ProtoMessage() {}
+
+func (x *AlterableConfigResource) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterableConfigResource.ProtoReflect.Descriptor instead.
+func (*AlterableConfigResource) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AlterableConfigResource) GetType() ConfigResourceType {
+	if x != nil {
+		return x.Type
+	}
+	return ConfigResourceType_CONFIG_RESOURCE_TYPE_UNSPECIFIED
+}
+
+func (x *AlterableConfigResource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterableConfigResource) GetConfigs() []*AlterableConfig {
+	if x != nil {
+		return x.Configs
+	}
+	return nil
+}
+
+// AlterableConfig is the change of one setting.
+type AlterableConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the setting.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// operation is what happens to it.
+	Operation AlterConfigOperation `protobuf:"varint,2,opt,name=operation,proto3,enum=ottla.v1.AlterConfigOperation" json:"operation,omitempty"`
+	// value in text form, of a list the elements to add or take out with commas between; ignored when the setting is taken away.
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterableConfig) Reset() {
+	*x = AlterableConfig{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterableConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterableConfig) ProtoMessage() {}
+
+func (x *AlterableConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterableConfig.ProtoReflect.Descriptor instead.
+func (*AlterableConfig) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AlterableConfig) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlterableConfig) GetOperation() AlterConfigOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return AlterConfigOperation_ALTER_CONFIG_OPERATION_UNSPECIFIED
+}
+
+func (x *AlterableConfig) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// IncrementalAlterConfigsResponse answers in the request's order.
+type IncrementalAlterConfigsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// results holds the outcomes.
+	Results       []*AlterConfigsResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncrementalAlterConfigsResponse) Reset() {
+	*x = IncrementalAlterConfigsResponse{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncrementalAlterConfigsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncrementalAlterConfigsResponse) ProtoMessage() {}
+
+func (x *IncrementalAlterConfigsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncrementalAlterConfigsResponse.ProtoReflect.Descriptor instead.
+func (*IncrementalAlterConfigsResponse) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IncrementalAlterConfigsResponse) GetResults() []*AlterConfigsResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// AlterConfigsResult is the outcome for one resource.
+type AlterConfigsResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// error_code is 0 or a Kafka error code: INVALID_CONFIG for settings of topics that are unknown or have bad values, INVALID_REQUEST for those of brokers.
+	ErrorCode int32 `protobuf:"zigzag32,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// error_message explains the error.
+	ErrorMessage string `protobuf:"bytes,2,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	// type of the resource.
+	Type ConfigResourceType `protobuf:"varint,3,opt,name=type,proto3,enum=ottla.v1.ConfigResourceType" json:"type,omitempty"`
+	// name of the resource.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlterConfigsResult) Reset() {
+	*x = AlterConfigsResult{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlterConfigsResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlterConfigsResult) ProtoMessage() {}
+
+func (x *AlterConfigsResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlterConfigsResult.ProtoReflect.Descriptor instead.
+func (*AlterConfigsResult) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AlterConfigsResult) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *AlterConfigsResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *AlterConfigsResult) GetType() ConfigResourceType {
+	if x != nil {
+		return x.Type
+	}
+	return ConfigResourceType_CONFIG_RESOURCE_TYPE_UNSPECIFIED
+}
+
+func (x *AlterConfigsResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteRecordsRequest asks for partitions to begin later.
+type DeleteRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// topics to work on.
+	Topics []*DeleteRecordsTopic `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	// timeout_ms is how long to wait until the live followers begin as late. When it passes the answer is REQUEST_TIMED_OUT, and the records are gone
+	// from the leader.
+	TimeoutMs     int32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsRequest) Reset() {
+	*x = DeleteRecordsRequest{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsRequest) ProtoMessage() {}
+
+func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteRecordsRequest) GetTopics() []*DeleteRecordsTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *DeleteRecordsRequest) GetTimeoutMs() int32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+// DeleteRecordsTopic groups the partitions of one topic.
+type DeleteRecordsTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// partitions to work on; one that comes twice is answered with INVALID_REQUEST.
+	Partitions    []*DeleteRecordsPartition `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsTopic) Reset() {
+	*x = DeleteRecordsTopic{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsTopic) ProtoMessage() {}
+
+func (x *DeleteRecordsTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsTopic.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsTopic) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeleteRecordsTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteRecordsTopic) GetPartitions() []*DeleteRecordsPartition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// DeleteRecordsPartition says where a partition is to begin.
+type DeleteRecordsPartition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// index of the partition.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// offset before which records go; -1 for the high watermark.
+	Offset        int64 `protobuf:"zigzag64,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsPartition) Reset() {
+	*x = DeleteRecordsPartition{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsPartition) ProtoMessage() {}
+
+func (x *DeleteRecordsPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsPartition.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsPartition) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeleteRecordsPartition) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *DeleteRecordsPartition) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// DeleteRecordsResponse answers in the request's order.
+type DeleteRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// topics holds the outcomes.
+	Topics        []*DeleteRecordsTopicResult `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsResponse) Reset() {
+	*x = DeleteRecordsResponse{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsResponse) ProtoMessage() {}
+
+func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsResponse.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DeleteRecordsResponse) GetTopics() []*DeleteRecordsTopicResult {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// DeleteRecordsTopicResult groups the outcomes of one topic.
+type DeleteRecordsTopicResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// partitions holds the outcomes.
+	Partitions    []*DeleteRecordsPartitionResult `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsTopicResult) Reset() {
+	*x = DeleteRecordsTopicResult{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsTopicResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsTopicResult) ProtoMessage() {}
+
+func (x *DeleteRecordsTopicResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsTopicResult.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsTopicResult) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeleteRecordsTopicResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteRecordsTopicResult) GetPartitions() []*DeleteRecordsPartitionResult {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// DeleteRecordsPartitionResult is the outcome for one partition.
+type DeleteRecordsPartitionResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// index of the partition.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// error_code is 0 or a Kafka error code: POLICY_VIOLATION when cleanup.policy does not contain delete.
+	ErrorCode int32 `protobuf:"zigzag32,2,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// error_message explains the error.
+	ErrorMessage string `protobuf:"bytes,3,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	// low_watermark is the least first offset of all live replicas; -1 when unknown.
+	LowWatermark  int64 `protobuf:"zigzag64,4,opt,name=low_watermark,json=lowWatermark,proto3" json:"low_watermark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsPartitionResult) Reset() {
+	*x = DeleteRecordsPartitionResult{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsPartitionResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsPartitionResult) ProtoMessage() {}
+
+func (x *DeleteRecordsPartitionResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsPartitionResult.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsPartitionResult) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DeleteRecordsPartitionResult) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *DeleteRecordsPartitionResult) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *DeleteRecordsPartitionResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
+func (x *DeleteRecordsPartitionResult) GetLowWatermark() int64 {
+	if x != nil {
+		return x.LowWatermark
+	}
+	return 0
+}
+
+// DescribeLogDirsRequest says which replicas are of interest.
+type DescribeLogDirsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// all_topics asks for every replica; topics is then ignored.
+	AllTopics bool `protobuf:"varint,1,opt,name=all_topics,json=allTopics,proto3" json:"all_topics,omitempty"`
+	// topics of interest.
+	Topics        []*DescribableLogDirTopic `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeLogDirsRequest) Reset() {
+	*x = DescribeLogDirsRequest{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeLogDirsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeLogDirsRequest) ProtoMessage() {}
+
+func (x *DescribeLogDirsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeLogDirsRequest.ProtoReflect.Descriptor instead.
+func (*DescribeLogDirsRequest) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DescribeLogDirsRequest) GetAllTopics() bool {
+	if x != nil {
+		return x.AllTopics
+	}
+	return false
+}
+
+func (x *DescribeLogDirsRequest) GetTopics() []*DescribableLogDirTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// DescribableLogDirTopic names replicas of one topic.
+type DescribableLogDirTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// partitions of interest.
+	Partitions    []int32 `protobuf:"varint,2,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribableLogDirTopic) Reset() {
+	*x = DescribableLogDirTopic{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribableLogDirTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribableLogDirTopic) ProtoMessage() {}
+
+func (x *DescribableLogDirTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribableLogDirTopic.ProtoReflect.Descriptor instead.
+func (*DescribableLogDirTopic) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DescribableLogDirTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DescribableLogDirTopic) GetPartitions() []int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// DescribeLogDirsResponse describes the directories of the answering broker.
+type DescribeLogDirsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// results holds the directories in the order of log.dirs.
+	Results       []*LogDirDescription `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeLogDirsResponse) Reset() {
+	*x = DescribeLogDirsResponse{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeLogDirsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeLogDirsResponse) ProtoMessage() {}
+
+func (x *DescribeLogDirsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeLogDirsResponse.ProtoReflect.Descriptor instead.
+func (*DescribeLogDirsResponse) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DescribeLogDirsResponse) GetResults() []*LogDirDescription {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// LogDirDescription describes one log directory.
+type LogDirDescription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// error_code is 0, or KAFKA_STORAGE_ERROR when the directory is offline.
+	ErrorCode int32 `protobuf:"zigzag32,1,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// log_dir is the absolute path.
+	LogDir string `protobuf:"bytes,2,opt,name=log_dir,json=logDir,proto3" json:"log_dir,omitempty"`
+	// topics holds the replicas by topic; none when the directory is offline.
+	Topics        []*LogDirTopic `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogDirDescription) Reset() {
+	*x = LogDirDescription{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogDirDescription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogDirDescription) ProtoMessage() {}
+
+func (x *LogDirDescription) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogDirDescription.ProtoReflect.Descriptor instead.
+func (*LogDirDescription) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LogDirDescription) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *LogDirDescription) GetLogDir() string {
+	if x != nil {
+		return x.LogDir
+	}
+	return ""
+}
+
+func (x *LogDirDescription) GetTopics() []*LogDirTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// LogDirTopic groups the replicas of one topic.
+type LogDirTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// partitions holds the replicas, by index.
+	Partitions    []*LogDirPartition `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogDirTopic) Reset() {
+	*x = LogDirTopic{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogDirTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogDirTopic) ProtoMessage() {}
+
+func (x *LogDirTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogDirTopic.ProtoReflect.Descriptor instead.
+func (*LogDirTopic) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *LogDirTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LogDirTopic) GetPartitions() []*LogDirPartition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// LogDirPartition describes one replica.
+type LogDirPartition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// index of the partition.
+	Index int32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// size of the log segments in bytes.
+	Size int64 `protobuf:"zigzag64,2,opt,name=size,proto3" json:"size,omitempty"`
+	// offset_lag is how many offsets the log end is below the high watermark, or a future replica's below the present one's.
+	OffsetLag int64 `protobuf:"zigzag64,3,opt,name=offset_lag,json=offsetLag,proto3" json:"offset_lag,omitempty"`
+	// is_future is true for a replica that is being moved here from another directory of the broker.
+	IsFuture      bool `protobuf:"varint,4,opt,name=is_future,json=isFuture,proto3" json:"is_future,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogDirPartition) Reset() {
+	*x = LogDirPartition{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogDirPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogDirPartition) ProtoMessage() {}
+
+func (x *LogDirPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogDirPartition.ProtoReflect.Descriptor instead.
+func (*LogDirPartition) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *LogDirPartition) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *LogDirPartition) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LogDirPartition) GetOffsetLag() int64 {
+	if x != nil {
+		return x.OffsetLag
+	}
+	return 0
+}
+
+func (x *LogDirPartition) GetIsFuture() bool {
+	if x != nil {
+		return x.IsFuture
+	}
+	return false
+}
+
 var File_ottla_v1_topic_proto protoreflect.FileDescriptor
 
 const file_ottla_v1_topic_proto_rawDesc = "" +
@@ -1280,7 +2331,78 @@ const file_ottla_v1_topic_proto_rawDesc = "" +
 	"\rConfigSynonym\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12.\n" +
-	"\x06source\x18\x03 \x01(\x0e2\x16.ottla.v1.ConfigSourceR\x06source*{\n" +
+	"\x06source\x18\x03 \x01(\x0e2\x16.ottla.v1.ConfigSourceR\x06source\"\x86\x01\n" +
+	"\x1eIncrementalAlterConfigsRequest\x12?\n" +
+	"\tresources\x18\x01 \x03(\v2!.ottla.v1.AlterableConfigResourceR\tresources\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x94\x01\n" +
+	"\x17AlterableConfigResource\x120\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x1c.ottla.v1.ConfigResourceTypeR\x04type\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x123\n" +
+	"\aconfigs\x18\x03 \x03(\v2\x19.ottla.v1.AlterableConfigR\aconfigs\"y\n" +
+	"\x0fAlterableConfig\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
+	"\toperation\x18\x02 \x01(\x0e2\x1e.ottla.v1.AlterConfigOperationR\toperation\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"Y\n" +
+	"\x1fIncrementalAlterConfigsResponse\x126\n" +
+	"\aresults\x18\x01 \x03(\v2\x1c.ottla.v1.AlterConfigsResultR\aresults\"\x9e\x01\n" +
+	"\x12AlterConfigsResult\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x01 \x01(\x11R\terrorCode\x12#\n" +
+	"\rerror_message\x18\x02 \x01(\tR\ferrorMessage\x120\n" +
+	"\x04type\x18\x03 \x01(\x0e2\x1c.ottla.v1.ConfigResourceTypeR\x04type\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"k\n" +
+	"\x14DeleteRecordsRequest\x124\n" +
+	"\x06topics\x18\x01 \x03(\v2\x1c.ottla.v1.DeleteRecordsTopicR\x06topics\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x05R\ttimeoutMs\"j\n" +
+	"\x12DeleteRecordsTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12@\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2 .ottla.v1.DeleteRecordsPartitionR\n" +
+	"partitions\"F\n" +
+	"\x16DeleteRecordsPartition\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x12R\x06offset\"S\n" +
+	"\x15DeleteRecordsResponse\x12:\n" +
+	"\x06topics\x18\x01 \x03(\v2\".ottla.v1.DeleteRecordsTopicResultR\x06topics\"v\n" +
+	"\x18DeleteRecordsTopicResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12F\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2&.ottla.v1.DeleteRecordsPartitionResultR\n" +
+	"partitions\"\x9d\x01\n" +
+	"\x1cDeleteRecordsPartitionResult\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x02 \x01(\x11R\terrorCode\x12#\n" +
+	"\rerror_message\x18\x03 \x01(\tR\ferrorMessage\x12#\n" +
+	"\rlow_watermark\x18\x04 \x01(\x12R\flowWatermark\"q\n" +
+	"\x16DescribeLogDirsRequest\x12\x1d\n" +
+	"\n" +
+	"all_topics\x18\x01 \x01(\bR\tallTopics\x128\n" +
+	"\x06topics\x18\x02 \x03(\v2 .ottla.v1.DescribableLogDirTopicR\x06topics\"L\n" +
+	"\x16DescribableLogDirTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\x05R\n" +
+	"partitions\"P\n" +
+	"\x17DescribeLogDirsResponse\x125\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.ottla.v1.LogDirDescriptionR\aresults\"z\n" +
+	"\x11LogDirDescription\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x01 \x01(\x11R\terrorCode\x12\x17\n" +
+	"\alog_dir\x18\x02 \x01(\tR\x06logDir\x12-\n" +
+	"\x06topics\x18\x03 \x03(\v2\x15.ottla.v1.LogDirTopicR\x06topics\"\\\n" +
+	"\vLogDirTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2\x19.ottla.v1.LogDirPartitionR\n" +
+	"partitions\"w\n" +
+	"\x0fLogDirPartition\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x12R\x04size\x12\x1d\n" +
+	"\n" +
+	"offset_lag\x18\x03 \x01(\x12R\toffsetLag\x12\x1b\n" +
+	"\tis_future\x18\x04 \x01(\bR\bisFuture*{\n" +
 	"\x12ConfigResourceType\x12$\n" +
 	" CONFIG_RESOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCONFIG_RESOURCE_TYPE_TOPIC\x10\x02\x12\x1f\n" +
@@ -1291,12 +2413,21 @@ const file_ottla_v1_topic_proto_rawDesc = "" +
 	"#CONFIG_SOURCE_DYNAMIC_BROKER_CONFIG\x10\x02\x12/\n" +
 	"+CONFIG_SOURCE_DYNAMIC_DEFAULT_BROKER_CONFIG\x10\x03\x12&\n" +
 	"\"CONFIG_SOURCE_STATIC_BROKER_CONFIG\x10\x04\x12 \n" +
-	"\x1cCONFIG_SOURCE_DEFAULT_CONFIG\x10\x052\xd9\x02\n" +
+	"\x1cCONFIG_SOURCE_DEFAULT_CONFIG\x10\x05*\xc9\x01\n" +
+	"\x14AlterConfigOperation\x12&\n" +
+	"\"ALTER_CONFIG_OPERATION_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aALTER_CONFIG_OPERATION_SET\x10\x01\x12!\n" +
+	"\x1dALTER_CONFIG_OPERATION_DELETE\x10\x02\x12!\n" +
+	"\x1dALTER_CONFIG_OPERATION_APPEND\x10\x03\x12#\n" +
+	"\x1fALTER_CONFIG_OPERATION_SUBTRACT\x10\x042\xf3\x04\n" +
 	"\fTopicService\x12M\n" +
 	"\fCreateTopics\x12\x1d.ottla.v1.CreateTopicsRequest\x1a\x1e.ottla.v1.CreateTopicsResponse\x12M\n" +
 	"\fDeleteTopics\x12\x1d.ottla.v1.DeleteTopicsRequest\x1a\x1e.ottla.v1.DeleteTopicsResponse\x12S\n" +
 	"\x0eDescribeTopics\x12\x1f.ottla.v1.DescribeTopicsRequest\x1a .ottla.v1.DescribeTopicsResponse\x12V\n" +
-	"\x0fDescribeConfigs\x12 .ottla.v1.DescribeConfigsRequest\x1a!.ottla.v1.DescribeConfigsResponseB.Z,github.com/ottla/ottla/proto/ottlapb;ottlapbb\x06proto3"
+	"\x0fDescribeConfigs\x12 .ottla.v1.DescribeConfigsRequest\x1a!.ottla.v1.DescribeConfigsResponse\x12n\n" +
+	"\x17IncrementalAlterConfigs\x12(.ottla.v1.IncrementalAlterConfigsRequest\x1a).ottla.v1.IncrementalAlterConfigsResponse\x12P\n" +
+	"\rDeleteRecords\x12\x1e.ottla.v1.DeleteRecordsRequest\x1a\x1f.ottla.v1.DeleteRecordsResponse\x12V\n" +
+	"\x0fDescribeLogDirs\x12 .ottla.v1.DescribeLogDirsRequest\x1a!.ottla.v1.DescribeLogDirsResponseB.Z,github.com/ottla/ottla/proto/ottlapb;ottlapbb\x06proto3"
 
 var (
 	file_ottla_v1_topic_proto_rawDescOnce sync.Once
@@ -1310,58 +2441,96 @@ func file_ottla_v1_topic_proto_rawDescGZIP() []byte {
 	return file_ottla_v1_topic_proto_rawDescData
 }
 
-var file_ottla_v1_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ottla_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_ottla_v1_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_ottla_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_ottla_v1_topic_proto_goTypes = []any{
-	(ConfigResourceType)(0),         // 0: ottla.v1.ConfigResourceType
-	(ConfigSource)(0),               // 1: ottla.v1.ConfigSource
-	(*CreateTopicsRequest)(nil),     // 2: ottla.v1.CreateTopicsRequest
-	(*CreatableTopic)(nil),          // 3: ottla.v1.CreatableTopic
-	(*ReplicaAssignment)(nil),       // 4: ottla.v1.ReplicaAssignment
-	(*ConfigEntry)(nil),             // 5: ottla.v1.ConfigEntry
-	(*CreateTopicsResponse)(nil),    // 6: ottla.v1.CreateTopicsResponse
-	(*CreatableTopicResult)(nil),    // 7: ottla.v1.CreatableTopicResult
-	(*DeleteTopicsRequest)(nil),     // 8: ottla.v1.DeleteTopicsRequest
-	(*DeleteTopicsResponse)(nil),    // 9: ottla.v1.DeleteTopicsResponse
-	(*DeletableTopicResult)(nil),    // 10: ottla.v1.DeletableTopicResult
-	(*DescribeTopicsRequest)(nil),   // 11: ottla.v1.DescribeTopicsRequest
-	(*DescribeTopicsResponse)(nil),  // 12: ottla.v1.DescribeTopicsResponse
-	(*DescribeConfigsRequest)(nil),  // 13: ottla.v1.DescribeConfigsRequest
-	(*ConfigResource)(nil),          // 14: ottla.v1.ConfigResource
-	(*DescribeConfigsResponse)(nil), // 15: ottla.v1.DescribeConfigsResponse
-	(*ConfigDescription)(nil),       // 16: ottla.v1.ConfigDescription
-	(*ConfigValue)(nil),             // 17: ottla.v1.ConfigValue
-	(*ConfigSynonym)(nil),           // 18: ottla.v1.ConfigSynonym
-	(*TopicMetadata)(nil),           // 19: ottla.v1.TopicMetadata
+	(ConfigResourceType)(0),                 // 0: ottla.v1.ConfigResourceType
+	(ConfigSource)(0),                       // 1: ottla.v1.ConfigSource
+	(AlterConfigOperation)(0),               // 2: ottla.v1.AlterConfigOperation
+	(*CreateTopicsRequest)(nil),             // 3: ottla.v1.CreateTopicsRequest
+	(*CreatableTopic)(nil),                  // 4: ottla.v1.CreatableTopic
+	(*ReplicaAssignment)(nil),               // 5: ottla.v1.ReplicaAssignment
+	(*ConfigEntry)(nil),                     // 6: ottla.v1.ConfigEntry
+	(*CreateTopicsResponse)(nil),            // 7: ottla.v1.CreateTopicsResponse
+	(*CreatableTopicResult)(nil),            // 8: ottla.v1.CreatableTopicResult
+	(*DeleteTopicsRequest)(nil),             // 9: ottla.v1.DeleteTopicsRequest
+	(*DeleteTopicsResponse)(nil),            // 10: ottla.v1.DeleteTopicsResponse
+	(*DeletableTopicResult)(nil),            // 11: ottla.v1.DeletableTopicResult
+	(*DescribeTopicsRequest)(nil),           // 12: ottla.v1.DescribeTopicsRequest
+	(*DescribeTopicsResponse)(nil),          // 13: ottla.v1.DescribeTopicsResponse
+	(*DescribeConfigsRequest)(nil),          // 14: ottla.v1.DescribeConfigsRequest
+	(*ConfigResource)(nil),                  // 15: ottla.v1.ConfigResource
+	(*DescribeConfigsResponse)(nil),         // 16: ottla.v1.DescribeConfigsResponse
+	(*ConfigDescription)(nil),               // 17: ottla.v1.ConfigDescription
+	(*ConfigValue)(nil),                     // 18: ottla.v1.ConfigValue
+	(*ConfigSynonym)(nil),                   // 19: ottla.v1.ConfigSynonym
+	(*IncrementalAlterConfigsRequest)(nil),  // 20: ottla.v1.IncrementalAlterConfigsRequest
+	(*AlterableConfigResource)(nil),         // 21: ottla.v1.AlterableConfigResource
+	(*AlterableConfig)(nil),                 // 22: ottla.v1.AlterableConfig
+	(*IncrementalAlterConfigsResponse)(nil), // 23: ottla.v1.IncrementalAlterConfigsResponse
+	(*AlterConfigsResult)(nil),              // 24: ottla.v1.AlterConfigsResult
+	(*DeleteRecordsRequest)(nil),            // 25: ottla.v1.DeleteRecordsRequest
+	(*DeleteRecordsTopic)(nil),              // 26: ottla.v1.DeleteRecordsTopic
+	(*DeleteRecordsPartition)(nil),          // 27: ottla.v1.DeleteRecordsPartition
+	(*DeleteRecordsResponse)(nil),           // 28: ottla.v1.DeleteRecordsResponse
+	(*DeleteRecordsTopicResult)(nil),        // 29: ottla.v1.DeleteRecordsTopicResult
+	(*DeleteRecordsPartitionResult)(nil),    // 30: ottla.v1.DeleteRecordsPartitionResult
+	(*DescribeLogDirsRequest)(nil),          // 31: ottla.v1.DescribeLogDirsRequest
+	(*DescribableLogDirTopic)(nil),          // 32: ottla.v1.DescribableLogDirTopic
+	(*DescribeLogDirsResponse)(nil),         // 33: ottla.v1.DescribeLogDirsResponse
+	(*LogDirDescription)(nil),               // 34: ottla.v1.LogDirDescription
+	(*LogDirTopic)(nil),                     // 35: ottla.v1.LogDirTopic
+	(*LogDirPartition)(nil),                 // 36: ottla.v1.LogDirPartition
+	(*TopicMetadata)(nil),                   // 37: ottla.v1.TopicMetadata
 }
 var file_ottla_v1_topic_proto_depIdxs = []int32{
-	3,  // 0: ottla.v1.CreateTopicsRequest.topics:type_name -> ottla.v1.CreatableTopic
-	4,  // 1: ottla.v1.CreatableTopic.assignments:type_name -> ottla.v1.ReplicaAssignment
-	5,  // 2: ottla.v1.CreatableTopic.configs:type_name -> ottla.v1.ConfigEntry
-	7,  // 3: ottla.v1.CreateTopicsResponse.topics:type_name -> ottla.v1.CreatableTopicResult
-	10, // 4: ottla.v1.DeleteTopicsResponse.topics:type_name -> ottla.v1.DeletableTopicResult
-	19, // 5: ottla.v1.DescribeTopicsResponse.topics:type_name -> ottla.v1.TopicMetadata
-	14, // 6: ottla.v1.DescribeConfigsRequest.resources:type_name -> ottla.v1.ConfigResource
+	4,  // 0: ottla.v1.CreateTopicsRequest.topics:type_name -> ottla.v1.CreatableTopic
+	5,  // 1: ottla.v1.CreatableTopic.assignments:type_name -> ottla.v1.ReplicaAssignment
+	6,  // 2: ottla.v1.CreatableTopic.configs:type_name -> ottla.v1.ConfigEntry
+	8,  // 3: ottla.v1.CreateTopicsResponse.topics:type_name -> ottla.v1.CreatableTopicResult
+	11, // 4: ottla.v1.DeleteTopicsResponse.topics:type_name -> ottla.v1.DeletableTopicResult
+	37, // 5: ottla.v1.DescribeTopicsResponse.topics:type_name -> ottla.v1.TopicMetadata
+	15, // 6: ottla.v1.DescribeConfigsRequest.resources:type_name -> ottla.v1.ConfigResource
 	0,  // 7: ottla.v1.ConfigResource.type:type_name -> ottla.v1.ConfigResourceType
-	16, // 8: ottla.v1.DescribeConfigsResponse.results:type_name -> ottla.v1.ConfigDescription
+	17, // 8: ottla.v1.DescribeConfigsResponse.results:type_name -> ottla.v1.ConfigDescription
 	0,  // 9: ottla.v1.ConfigDescription.type:type_name -> ottla.v1.ConfigResourceType
-	17, // 10: ottla.v1.ConfigDescription.entries:type_name -> ottla.v1.ConfigValue
+	18, // 10: ottla.v1.ConfigDescription.entries:type_name -> ottla.v1.ConfigValue
 	1,  // 11: ottla.v1.ConfigValue.source:type_name -> ottla.v1.ConfigSource
-	18, // 12: ottla.v1.ConfigValue.synonyms:type_name -> ottla.v1.ConfigSynonym
+	19, // 12: ottla.v1.ConfigValue.synonyms:type_name -> ottla.v1.ConfigSynonym
 	1,  // 13: ottla.v1.ConfigSynonym.source:type_name -> ottla.v1.ConfigSource
-	2,  // 14: ottla.v1.TopicService.CreateTopics:input_type -> ottla.v1.CreateTopicsRequest
-	8,  // 15: ottla.v1.TopicService.DeleteTopics:input_type -> ottla.v1.DeleteTopicsRequest
-	11, // 16: ottla.v1.TopicService.DescribeTopics:input_type -> ottla.v1.DescribeTopicsRequest
-	13, // 17: ottla.v1.TopicService.DescribeConfigs:input_type -> ottla.v1.DescribeConfigsRequest
-	6,  // 18: ottla.v1.TopicService.CreateTopics:output_type -> ottla.v1.CreateTopicsResponse
-	9,  // 19: ottla.v1.TopicService.DeleteTopics:output_type -> ottla.v1.DeleteTopicsResponse
-	12, // 20: ottla.v1.TopicService.DescribeTopics:output_type -> ottla.v1.DescribeTopicsResponse
-	15, // 21: ottla.v1.TopicService.DescribeConfigs:output_type -> ottla.v1.DescribeConfigsResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	21, // 14: ottla.v1.IncrementalAlterConfigsRequest.resources:type_name -> ottla.v1.AlterableConfigResource
+	0,  // 15: ottla.v1.AlterableConfigResource.type:type_name -> ottla.v1.ConfigResourceType
+	22, // 16: ottla.v1.AlterableConfigResource.configs:type_name -> ottla.v1.AlterableConfig
+	2,  // 17: ottla.v1.AlterableConfig.operation:type_name -> ottla.v1.AlterConfigOperation
+	24, // 18: ottla.v1.IncrementalAlterConfigsResponse.results:type_name -> ottla.v1.AlterConfigsResult
+	0,  // 19: ottla.v1.AlterConfigsResult.type:type_name -> ottla.v1.ConfigResourceType
+	26, // 20: ottla.v1.DeleteRecordsRequest.topics:type_name -> ottla.v1.DeleteRecordsTopic
+	27, // 21: ottla.v1.DeleteRecordsTopic.partitions:type_name -> ottla.v1.DeleteRecordsPartition
+	29, // 22: ottla.v1.DeleteRecordsResponse.topics:type_name -> ottla.v1.DeleteRecordsTopicResult
+	30, // 23: ottla.v1.DeleteRecordsTopicResult.partitions:type_name -> ottla.v1.DeleteRecordsPartitionResult
+	32, // 24: ottla.v1.DescribeLogDirsRequest.topics:type_name -> ottla.v1.DescribableLogDirTopic
+	34, // 25: ottla.v1.DescribeLogDirsResponse.results:type_name -> ottla.v1.LogDirDescription
+	35, // 26: ottla.v1.LogDirDescription.topics:type_name -> ottla.v1.LogDirTopic
+	36, // 27: ottla.v1.LogDirTopic.partitions:type_name -> ottla.v1.LogDirPartition
+	3,  // 28: ottla.v1.TopicService.CreateTopics:input_type -> ottla.v1.CreateTopicsRequest
+	9,  // 29: ottla.v1.TopicService.DeleteTopics:input_type -> ottla.v1.DeleteTopicsRequest
+	12, // 30: ottla.v1.TopicService.DescribeTopics:input_type -> ottla.v1.DescribeTopicsRequest
+	14, // 31: ottla.v1.TopicService.DescribeConfigs:input_type -> ottla.v1.DescribeConfigsRequest
+	20, // 32: ottla.v1.TopicService.IncrementalAlterConfigs:input_type -> ottla.v1.IncrementalAlterConfigsRequest
+	25, // 33: ottla.v1.TopicService.DeleteRecords:input_type -> ottla.v1.DeleteRecordsRequest
+	31, // 34: ottla.v1.TopicService.DescribeLogDirs:input_type -> ottla.v1.DescribeLogDirsRequest
+	7,  // 35: ottla.v1.TopicService.CreateTopics:output_type -> ottla.v1.CreateTopicsResponse
+	10, // 36: ottla.v1.TopicService.DeleteTopics:output_type -> ottla.v1.DeleteTopicsResponse
+	13, // 37: ottla.v1.TopicService.DescribeTopics:output_type -> ottla.v1.DescribeTopicsResponse
+	16, // 38: ottla.v1.TopicService.DescribeConfigs:output_type -> ottla.v1.DescribeConfigsResponse
+	23, // 39: ottla.v1.TopicService.IncrementalAlterConfigs:output_type -> ottla.v1.IncrementalAlterConfigsResponse
+	28, // 40: ottla.v1.TopicService.DeleteRecords:output_type -> ottla.v1.DeleteRecordsResponse
+	33, // 41: ottla.v1.TopicService.DescribeLogDirs:output_type -> ottla.v1.DescribeLogDirsResponse
+	35, // [35:42] is the sub-list for method output_type
+	28, // [28:35] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_ottla_v1_topic_proto_init() }
@@ -1375,8 +2544,8 @@ func file_ottla_v1_topic_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ottla_v1_topic_proto_rawDesc), len(file_ottla_v1_topic_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   17,
+			NumEnums:      3,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,17 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TopicService_CreateTopics_FullMethodName    = "/ottla.v1.TopicService/CreateTopics"
-	TopicService_DeleteTopics_FullMethodName    = "/ottla.v1.TopicService/DeleteTopics"
-	TopicService_DescribeTopics_FullMethodName  = "/ottla.v1.TopicService/DescribeTopics"
-	TopicService_DescribeConfigs_FullMethodName = "/ottla.v1.TopicService/DescribeConfigs"
+	TopicService_CreateTopics_FullMethodName            = "/ottla.v1.TopicService/CreateTopics"
+	TopicService_DeleteTopics_FullMethodName            = "/ottla.v1.TopicService/DeleteTopics"
+	TopicService_DescribeTopics_FullMethodName          = "/ottla.v1.TopicService/DescribeTopics"
+	TopicService_DescribeConfigs_FullMethodName         = "/ottla.v1.TopicService/DescribeConfigs"
+	TopicService_IncrementalAlterConfigs_FullMethodName = "/ottla.v1.TopicService/IncrementalAlterConfigs"
+	TopicService_DeleteRecords_FullMethodName           = "/ottla.v1.TopicService/DeleteRecords"
+	TopicService_DescribeLogDirs_FullMethodName         = "/ottla.v1.TopicService/DescribeLogDirs"
 )
 
 // TopicServiceClient is the client API for TopicService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TopicService creates, deletes and describes topics, and shows their configuration.
+// TopicService creates, deletes and describes topics, shows and changes configuration, removes records, and shows what lies on disk.
 type TopicServiceClient interface {
 	// CreateTopics is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
 	CreateTopics(ctx context.Context, in *CreateTopicsRequest, opts ...grpc.CallOption) (*CreateTopicsResponse, error)
@@ -39,6 +42,13 @@ type TopicServiceClient interface {
 	DescribeTopics(ctx context.Context, in *DescribeTopicsRequest, opts ...grpc.CallOption) (*DescribeTopicsResponse, error)
 	// DescribeConfigs shows effective settings and where each comes from.
 	DescribeConfigs(ctx context.Context, in *DescribeConfigsRequest, opts ...grpc.CallOption) (*DescribeConfigsResponse, error)
+	// IncrementalAlterConfigs changes dynamic settings (KIP-339). Any broker answers for topics and for the default of all brokers; a broker's own
+	// settings are changed by that broker alone.
+	IncrementalAlterConfigs(ctx context.Context, in *IncrementalAlterConfigsRequest, opts ...grpc.CallOption) (*IncrementalAlterConfigsResponse, error)
+	// DeleteRecords moves the beginning of partitions up (KIP-107). It is answered by the partitions' leaders.
+	DeleteRecords(ctx context.Context, in *DeleteRecordsRequest, opts ...grpc.CallOption) (*DeleteRecordsResponse, error)
+	// DescribeLogDirs shows the answering broker's log directories and the replicas in them (KIP-113).
+	DescribeLogDirs(ctx context.Context, in *DescribeLogDirsRequest, opts ...grpc.CallOption) (*DescribeLogDirsResponse, error)
 }
 
 type topicServiceClient struct {
@@ -89,11 +99,41 @@ func (c *topicServiceClient) DescribeConfigs(ctx context.Context, in *DescribeCo
 	return out, nil
 }
 
+func (c *topicServiceClient) IncrementalAlterConfigs(ctx context.Context, in *IncrementalAlterConfigsRequest, opts ...grpc.CallOption) (*IncrementalAlterConfigsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IncrementalAlterConfigsResponse)
+	err := c.cc.Invoke(ctx, TopicService_IncrementalAlterConfigs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *topicServiceClient) DeleteRecords(ctx context.Context, in *DeleteRecordsRequest, opts ...grpc.CallOption) (*DeleteRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteRecordsResponse)
+	err := c.cc.Invoke(ctx, TopicService_DeleteRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *topicServiceClient) DescribeLogDirs(ctx context.Context, in *DescribeLogDirsRequest, opts ...grpc.CallOption) (*DescribeLogDirsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeLogDirsResponse)
+	err := c.cc.Invoke(ctx, TopicService_DescribeLogDirs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TopicServiceServer is the server API for TopicService service.
 // All implementations must embed UnimplementedTopicServiceServer
 // for forward compatibility.
 //
-// TopicService creates, deletes and describes topics, and shows their configuration.
+// TopicService creates, deletes and describes topics, shows and changes configuration, removes records, and shows what lies on disk.
 type TopicServiceServer interface {
 	// CreateTopics is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
 	CreateTopics(context.Context, *CreateTopicsRequest) (*CreateTopicsResponse, error)
@@ -103,6 +143,13 @@ type TopicServiceServer interface {
 	DescribeTopics(context.Context, *DescribeTopicsRequest) (*DescribeTopicsResponse, error)
 	// DescribeConfigs shows effective settings and where each comes from.
 	DescribeConfigs(context.Context, *DescribeConfigsRequest) (*DescribeConfigsResponse, error)
+	// IncrementalAlterConfigs changes dynamic settings (KIP-339). Any broker answers for topics and for the default of all brokers; a broker's own
+	// settings are changed by that broker alone.
+	IncrementalAlterConfigs(context.Context, *IncrementalAlterConfigsRequest) (*IncrementalAlterConfigsResponse, error)
+	// DeleteRecords moves the beginning of partitions up (KIP-107). It is answered by the partitions' leaders.
+	DeleteRecords(context.Context, *DeleteRecordsRequest) (*DeleteRecordsResponse, error)
+	// DescribeLogDirs shows the answering broker's log directories and the replicas in them (KIP-113).
+	DescribeLogDirs(context.Context, *DescribeLogDirsRequest) (*DescribeLogDirsResponse, error)
 	mustEmbedUnimplementedTopicServiceServer()
 }
 
@@ -124,6 +171,15 @@ func (UnimplementedTopicServiceServer) DescribeTopics(context.Context, *Describe
 }
 func (UnimplementedTopicServiceServer) DescribeConfigs(context.Context, *DescribeConfigsRequest) (*DescribeConfigsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DescribeConfigs not implemented")
+}
+func (UnimplementedTopicServiceServer) IncrementalAlterConfigs(context.Context, *IncrementalAlterConfigsRequest) (*IncrementalAlterConfigsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IncrementalAlterConfigs not implemented")
+}
+func (UnimplementedTopicServiceServer) DeleteRecords(context.Context, *DeleteRecordsRequest) (*DeleteRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRecords not implemented")
+}
+func (UnimplementedTopicServiceServer) DescribeLogDirs(context.Context, *DescribeLogDirsRequest) (*DescribeLogDirsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeLogDirs not implemented")
 }
 func (UnimplementedTopicServiceServer) mustEmbedUnimplementedTopicServiceServer() {}
 func (UnimplementedTopicServiceServer) testEmbeddedByValue()                      {}
@@ -218,6 +274,60 @@ func _TopicService_DescribeConfigs_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TopicService_IncrementalAlterConfigs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IncrementalAlterConfigsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicServiceServer).IncrementalAlterConfigs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TopicService_IncrementalAlterConfigs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicServiceServer).IncrementalAlterConfigs(ctx, req.(*IncrementalAlterConfigsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TopicService_DeleteRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicServiceServer).DeleteRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TopicService_DeleteRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicServiceServer).DeleteRecords(ctx, req.(*DeleteRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TopicService_DescribeLogDirs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeLogDirsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicServiceServer).DescribeLogDirs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TopicService_DescribeLogDirs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicServiceServer).DescribeLogDirs(ctx, req.(*DescribeLogDirsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TopicService_ServiceDesc is the grpc.ServiceDesc for TopicService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -240,6 +350,18 @@ var TopicService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DescribeConfigs",
 			Handler:    _TopicService_DescribeConfigs_Handler,
+		},
+		{
+			MethodName: "IncrementalAlterConfigs",
+			Handler:    _TopicService_IncrementalAlterConfigs_Handler,
+		},
+		{
+			MethodName: "DeleteRecords",
+			Handler:    _TopicService_DeleteRecords_Handler,
+		},
+		{
+			MethodName: "DescribeLogDirs",
+			Handler:    _TopicService_DescribeLogDirs_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
