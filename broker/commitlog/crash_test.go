@@ -11,6 +11,7 @@ import (
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/record"
 )
 
 // history is what a workload did, and what it may rely on.
@@ -91,7 +92,21 @@ func (w *workload) append(t testing.TB, l *Log, epoch cluster.LeaderEpoch, i int
 		values = append(values, v)
 		w.h.recs = append(w.h.recs, rec{Offset: int64(n + j), Value: v, Time: int64(1000 + n + j), Epoch: int32(epoch)})
 	}
-	_, err := l.AppendAsLeader(batchOf(t, int64(1000+n), values...), epoch)
+	// One batch in three comes from nobody in particular, one from an idempotent producer, one from a transactional one, whose
+	// transactions span truncations and end one way or the other.
+	var err error
+	switch id := cluster.ProducerID(n % 3); {
+	case id == 0:
+		_, err = l.AppendAsLeader(batchOf(t, int64(1000+n), values...), epoch)
+	default:
+		_, err = l.AppendAsLeader(numberedBatch(t, int64(1000+n), id, 0, lastOf(l, id).LastSequence+1, id == 2, values...), epoch)
+	}
+	if err != nil || i%4 != 3 || lastOf(l, 2).TxnFirstOffset < 0 {
+		return err
+	}
+	m := record.Marker{Type: record.MarkerType(n / 2 % 2), ProducerID: 2, Timestamp: int64(1000 + len(w.h.recs))}
+	w.h.recs = append(w.h.recs, rec{Offset: int64(len(w.h.recs)), Value: "\x00\x00\x00\x00\x00\x00", Time: m.Timestamp, Epoch: int32(epoch)})
+	_, err = l.AppendAsCoordinator(record.ControlBatch(m), epoch)
 	return err
 }
 
@@ -143,6 +158,9 @@ func (h *history) check(t testing.TB, fsys vfs.FS, durable int) error {
 		}
 	}
 	leo := l.LogEndOffset()
+	if err := retry(t, l, 1); err != nil {
+		return err
+	}
 	if off := appendValues(t, l, 9, 9999, "life goes on"); off != leo {
 		return fmt.Errorf("the next append got offset %d, want %d", off, leo)
 	}
@@ -150,6 +168,20 @@ func (h *history) check(t testing.TB, fsys vfs.FS, durable int) error {
 		return err
 	}
 	return h.checkReopened(fsys, len(got)+1)
+}
+
+// retry sends a producer's last batch once more.
+func retry(t testing.TB, l *Log, id cluster.ProducerID) error {
+	last := lastOf(l, id)
+	if last.LastOffset < 0 {
+		return nil
+	}
+	values := make([]string, last.OffsetDelta+1)
+	info, err := l.AppendAsLeader(numberedBatch(t, 1, id, last.Epoch, last.LastSequence-last.OffsetDelta, false, values...), 9)
+	if err != nil || !info.Duplicate || info.LastOffset != last.LastOffset {
+		return fmt.Errorf("retry of sequence %d of producer %d: %+v, %w; want a duplicate of offset %d", last.LastSequence, id, info, err, last.LastOffset)
+	}
+	return nil
 }
 
 // checkReopened opens once more, after a clean close.

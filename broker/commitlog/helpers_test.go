@@ -87,7 +87,10 @@ func smallConfig() Config {
 }
 
 func managerConfig(fsys vfs.FS, cfg Config) ManagerConfig {
-	return ManagerConfig{FS: fsys, Dirs: []string{"/logs"}, Defaults: cfg, BrokerID: 1, ClusterID: "4Q1mTd1ZQ9mkB8mvYxNGlA"}
+	return ManagerConfig{
+		FS: fsys, Dirs: []string{"/logs"}, Defaults: cfg, BrokerID: 1, ClusterID: "4Q1mTd1ZQ9mkB8mvYxNGlA",
+		ProducerIDExpiration: 200 * 365 * 24 * time.Hour, // tests like small timestamps
+	}
 }
 
 func tryOpen(fsys vfs.FS, cfg Config) (*Manager, error) {
@@ -261,7 +264,7 @@ func checkEpochs(l *Log, got []rec) error {
 // checkAll runs all checks and returns the records.
 func checkAll(l *Log) ([]rec, error) {
 	got, err := readAll(l)
-	return got, errors.Join(err, checkDense(l, got), checkLookups(l, got), checkEpochs(l, got))
+	return got, errors.Join(err, checkDense(l, got), checkLookups(l, got), checkEpochs(l, got), checkProducers(l))
 }
 
 func at(ms int64) func() time.Time { return func() time.Time { return time.UnixMilli(ms) } }

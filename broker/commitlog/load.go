@@ -358,7 +358,7 @@ func (d *loader) finish(end cluster.Offset) error {
 	l.leo.Store(int64(end))
 	start := max(d.start, d.segments[0].base)
 	l.start.Store(int64(start))
-	if err := d.finishProducers(start, end); err != nil {
+	if err := d.finishProducers(end); err != nil {
 		return err
 	}
 	point := end

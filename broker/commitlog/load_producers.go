@@ -26,7 +26,7 @@ func (d *loader) scanFrom(i int) error {
 		}
 	}
 	d.snapshots = kept
-	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.firstOffset(), base)
+	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.segments[0].base, base)
 	if err != nil {
 		return err
 	}
@@ -34,9 +34,6 @@ func (d *loader) scanFrom(i int) error {
 	d.scanning = true
 	return nil
 }
-
-// firstOffset is the log start offset as far as it is known during the load.
-func (d *loader) firstOffset() cluster.Offset { return max(d.start, d.segments[0].base) }
 
 // seeProducer enters a batch of a segment that is scanned into state and transaction index.
 func (d *loader) seeProducer(s *segment, b record.Batch) error {
@@ -54,7 +51,7 @@ func (d *loader) loadTxnIndex(s *segment, i int) error {
 		return err
 	}
 	d.logger.Warn("transaction index is built again", "segment", s.log.path, "reason", err)
-	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.firstOffset(), s.base)
+	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.segments[0].base, s.base)
 	if err != nil {
 		return err
 	}
@@ -74,9 +71,10 @@ func (d *loader) forgetProducers() error {
 	return errors.Join(err, d.fs.SyncDir(d.dir))
 }
 
-// finishProducers brings the state to the log's end and removes the snapshots that are of no use: beyond the end, below the start,
-// and between the bases of segments, except the newest one (F§4.6). The removal is durable when it returns.
-func (d *loader) finishProducers(start, end cluster.Offset) error {
+// finishProducers brings the state to the log's end and removes the snapshots that are of no use: beyond the end, before the
+// first segment, and between the bases of segments, except the newest one (F§4.6). The removal is durable when it returns.
+func (d *loader) finishProducers(end cluster.Offset) error {
+	start := d.segments[0].base
 	if !d.scanning {
 		state, err := d.l.rebuildState(d.segments, d.snapshots, start, end)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/record"
 )
 
 // model is a log that is nothing but a list, with what a power cut must not take.
@@ -73,7 +74,12 @@ func (s *model) append(t *rapid.T) {
 		values = append(values, v)
 		b.recs = append(b.recs, rec{Offset: int64(b.first) + int64(i), Value: v, Time: s.clock + int64(i), Epoch: int32(s.epoch)})
 	}
-	info, err := s.l.AppendAsLeader(batchOf(t, s.clock, values...), s.epoch)
+	batch := batchOf(t, s.clock, values...)
+	if id := cluster.ProducerID(rapid.IntRange(0, 3).Draw(t, "producer")); id > 0 { // 1 is idempotent, 2 and 3 are transactional
+		last := lastOf(s.l, id)
+		batch = numberedBatch(t, s.clock, id, last.Epoch, last.LastSequence+1, id > 1, values...)
+	}
+	info, err := s.l.AppendAsLeader(batch, s.epoch)
 	s.must(err)
 	if info.FirstOffset != b.first || info.LastOffset != b.first+cluster.Offset(len(b.recs))-1 {
 		t.Fatalf("appended as %d..%d, want from %d", info.FirstOffset, info.LastOffset, b.first)
@@ -81,6 +87,34 @@ func (s *model) append(t *rapid.T) {
 	s.batches = append(s.batches, b)
 	if s.cfg.FlushMessages == 1 {
 		s.durable = s.end()
+	}
+}
+
+// mark ends a transaction of a producer, if it has one or not.
+func (s *model) mark(t *rapid.T) {
+	id := cluster.ProducerID(rapid.IntRange(2, 3).Draw(t, "producer"))
+	epoch := lastOf(s.l, id).Epoch + int16(rapid.IntRange(0, 1).Draw(t, "fence"))
+	typ := record.MarkerType(rapid.IntRange(0, 1).Draw(t, "marker"))
+	b := modelBatch{first: s.end()}
+	b.recs = []rec{{Offset: int64(b.first), Value: "\x00\x00\x00\x00\x00\x01", Time: s.clock, Epoch: int32(s.epoch)}}
+	_, err := s.l.AppendAsCoordinator(markerBatch(typ, s.clock, id, epoch, 1), s.epoch)
+	s.must(err)
+	s.batches = append(s.batches, b)
+	if s.cfg.FlushMessages == 1 {
+		s.durable = s.end()
+	}
+}
+
+// again sends the last batch of a producer once more.
+func (s *model) again(t *rapid.T) {
+	last := lastOf(s.l, 1)
+	if last.LastOffset < 0 {
+		return
+	}
+	info, err := s.l.AppendAsLeader(numberedBatch(t, s.clock, 1, last.Epoch, last.LastSequence-last.OffsetDelta, false, make([]string, last.OffsetDelta+1)...), s.epoch)
+	s.must(err)
+	if !info.Duplicate || info.LastOffset != last.LastOffset {
+		t.Fatalf("the last batch again: %+v, want a duplicate of offset %d", info, last.LastOffset)
 	}
 }
 
@@ -206,6 +240,8 @@ func TestLogIsAList(t *testing.T) {
 			"append":      s.append,
 			"append more": func(t *rapid.T) { s.append(t); s.append(t); s.append(t) },
 			"flush":       s.flush,
+			"mark":        s.mark,
+			"again":       s.again,
 			"roll":        func(*rapid.T) { s.must(s.l.Roll()) },
 			"truncate":    s.truncate,
 			"restart":     s.restart,

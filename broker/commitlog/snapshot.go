@@ -19,7 +19,9 @@ import (
 // damaged or missing only costs time, so they are written without an fsync and become durable with the next flush. One that is
 // whole and wrong would be a disaster: a retry would be appended twice, or a batch refused that must not be. What keeps them right:
 // a snapshot never speaks of batches that are not in the log, because whoever shortens the log removes the snapshots beyond
-// its new end, durably, before anything else is appended; and one of an offset below the log start is not used.
+// its new end, durably, before anything else is appended; and one from before the first segment is not used, because the batches
+// after it are gone. Batches below the log start offset count as long as they are there: a producer whose records were deleted is
+// not forgotten for that (KAFKA-7190).
 
 // takeSnapshot writes the state of everything below an offset, unless a snapshot of it exists or there is nothing to say.
 func (l *Log) takeSnapshot(at cluster.Offset) error {
@@ -112,11 +114,11 @@ func (l *Log) keepSnapshots(list []cluster.Offset, keep func(cluster.Offset) boo
 	return kept, nil
 }
 
-// rebuildState returns the state of everything below end: from the newest good one of the snapshots (in rising order) between start
-// and end, and from the batches after it. The segments must be those that hold these batches. Damaged snapshots are removed.
-func (l *Log) rebuildState(segments []*segment, snapshots []cluster.Offset, start, end cluster.Offset) (*producers.State, error) {
+// rebuildState returns the state of everything below end: from the newest good one of the snapshots (in rising order) between first,
+// the base of the first segment, and end, and from the batches after it. The segments must be all those before end. Damaged snapshots are removed.
+func (l *Log) rebuildState(segments []*segment, snapshots []cluster.Offset, first, end cluster.Offset) (*producers.State, error) {
 	for _, at := range slices.Backward(snapshots) {
-		if at > end || at < start {
+		if at > end || at < first {
 			continue
 		}
 		state, err := l.readSnapshot(at)
@@ -127,7 +129,7 @@ func (l *Log) rebuildState(segments []*segment, snapshots []cluster.Offset, star
 			return l.replay(state, segments, at, end)
 		}
 	}
-	return l.replay(&producers.State{}, segments, start, end)
+	return l.replay(&producers.State{}, segments, first, end)
 }
 
 // readSnapshot returns the state that a snapshot holds; nil when it is damaged or gone.
@@ -253,7 +255,7 @@ func (l *Log) reloadProducers(segments []*segment, snapshots []cluster.Offset, e
 	if empty {
 		return nil // then it was empty at any time before, or what it held had expired
 	}
-	state, err := l.rebuildState(segments, snapshots, min(l.LogStartOffset(), end), end)
+	state, err := l.rebuildState(segments, snapshots, segments[0].base, end)
 	if err != nil {
 		return err
 	}
