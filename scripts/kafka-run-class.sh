@@ -7,7 +7,7 @@
 # LOG_DIR is where servers keep their log files, logs beside this directory unless it is set.
 [ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
 if [ $# -lt 1 ]; then
-  echo "USAGE: $0 [-daemon] [-name servicename] [-loggc] classname [opts]" >&2
+  echo "USAGE: $0 [-daemon] [-name servicename] [-loggc] classname [opts]"
   exit 1
 fi
 

@@ -2,7 +2,7 @@
 # Starts a broker: in the foreground, or in the background with -daemon as the first argument. Log files go to LOG_DIR.
 [ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
 if [ $# -lt 1 ]; then
-  echo "USAGE: $0 [-daemon] server.properties [--override property=value]*" >&2
+  echo "USAGE: $0 [-daemon] server.properties [--override property=value]*"
   exit 1
 fi
 

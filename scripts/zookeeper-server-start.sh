@@ -4,7 +4,7 @@
 # It is the one in bin/ottla, unless ZOOKEEPER_HOME names an installation of Apache ZooKeeper: then it is that one.
 [ -h "$0" ] && exec "$(readlink -f -- "$0")" "$@"
 if [ $# -lt 1 ]; then
-  echo "USAGE: $0 [-daemon] zookeeper.properties" >&2
+  echo "USAGE: $0 [-daemon] zookeeper.properties"
   exit 1
 fi
 

@@ -296,7 +296,7 @@ func assign(ctx context.Context, cl *client.Client, c *consumer.Consumer, src *s
 type printer struct {
 	consumer *consumer.Consumer
 	format   *formatter // nil prints nothing
-	skip     bool       // go on after a record that cannot be read
+	skip     bool       // go on after a record that cannot be formatted
 	left     int64      // records still to print, negative for no end
 	timeout  time.Duration
 	out      *bufio.Writer
@@ -332,8 +332,6 @@ func (p *printer) run(ctx context.Context, stderr io.Writer) int {
 		case errors.Is(err, context.DeadlineExceeded):
 			p.log.Error("Error processing message, terminating consumer process: ", "error", "org.apache.kafka.common.errors.TimeoutException")
 			return 0
-		case p.skip:
-			p.log.Error("Error processing message, skipping this message: ", "error", err)
 		default:
 			p.log.Error("Error processing message, terminating consumer process: ", "error", text(err))
 			return 1
@@ -354,17 +352,19 @@ func (p *printer) step(ctx context.Context) error {
 	}
 	for i := range batches {
 		for r, err := range batches[i].All() {
-			if err == nil && p.format != nil {
+			if err != nil {
+				return err
+			}
+			p.count++ // also what is skipped below
+			if p.format != nil {
 				err = p.format.write(p.out, &r)
 			}
-			if err != nil {
-				if !p.skip {
-					return err
-				}
+			switch {
+			case err != nil && !p.skip:
+				return err
+			case err != nil:
 				p.log.Error("Error processing message, skipping this message: ", "error", err)
-				continue
 			}
-			p.count++
 			if p.left--; p.left == 0 {
 				return errEnough
 			}

@@ -111,6 +111,9 @@ func (f *getOffsetsFlags) offsets(ctx context.Context, log hclog.Logger, std str
 	if len(wanted) == 0 {
 		return "", kafkaError("Could not match any topic-partitions with the specified filters")
 	}
+	if at == latestTiered {
+		return "", nil // partitions without such an offset are skipped
+	}
 	found, err := cl.ListOffsets(ctx, client.ReadUncommitted, wanted)
 	if err != nil {
 		return "", err
@@ -134,6 +137,9 @@ func (f *getOffsetsFlags) offsets(ctx context.Context, log hclog.Logger, std str
 	return b.String(), nil
 }
 
+// latestTiered is --time latest-tiered: the end of what is in tiered storage, which a broker without such storage does not know.
+const latestTiered = -5
+
 // parseTime reads --time.
 func parseTime(text string) (int64, error) {
 	switch text {
@@ -145,10 +151,12 @@ func parseTime(text string) (int64, error) {
 		return client.MaxTimestamp, nil
 	case "earliest-local":
 		return client.EarliestLocal, nil
+	case "latest-tiered":
+		return latestTiered, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n == -5 || text == "latest-tiered" {
-		return 0, kafkaError("Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local, or a specified long format timestamp", text)
+	if err != nil {
+		return 0, kafkaError("Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered, or a specified long format timestamp", text)
 	}
 	return n, nil
 }

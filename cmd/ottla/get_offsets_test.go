@@ -37,13 +37,13 @@ func TestPartitionFilters(t *testing.T) {
 func TestParseTime(t *testing.T) {
 	for text, want := range map[string]int64{
 		"latest": client.Latest, "-1": client.Latest, "earliest": client.Earliest, "-2": client.Earliest, "max-timestamp": client.MaxTimestamp,
-		"-3": client.MaxTimestamp, "earliest-local": client.EarliestLocal, "1729850400000": 1729850400000,
+		"-3": client.MaxTimestamp, "earliest-local": client.EarliestLocal, "-4": client.EarliestLocal, "latest-tiered": latestTiered, "-5": latestTiered, "1729850400000": 1729850400000,
 	} {
 		if got, err := parseTime(text); err != nil || got != want {
 			t.Errorf("%s: %d, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "yesterday", "latest-tiered", "-5"} {
+	for _, text := range []string{"", "yesterday", "1.5"} {
 		if _, err := parseTime(text); err == nil {
 			t.Errorf("%q was accepted", text)
 		}

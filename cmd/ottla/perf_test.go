@@ -18,6 +18,8 @@ func TestParseProducerPerf(t *testing.T) {
 		{"--topic t --throughput -1 --record-size 1 --producer-props bootstrap.servers=b:1", "argument --num-records is required"},
 		{"--topic t --num-records 1 --record-size 1 --producer-props bootstrap.servers=b:1", "argument --throughput is required"},
 		{"--topic t --num-records 1 --throughput -1 --producer-props a=b", "one of the arguments --record-size --payload-file --payload-monotonic is required"},
+		{"--topic t --num-records 1 --throughput -1 --record-size 1 --payload-file f --producer-props a=b", "argument --payload-file: not allowed with argument --record-size"},
+		{"--topic t --num-records 1 --throughput -1 --record-size 1 --payload-monotonic --producer-props a=b", "argument --payload-monotonic: not allowed with argument --record-size"},
 		{"--topic t --num-records 1 --throughput -1 --record-size 1", "Either --producer-props or --producer.config must be specified."},
 		{"--topic t --num-records x --throughput -1 --record-size 1 --producer-props a=b", "argument --num-records: could not convert 'x' to Long"},
 		{"--topic t --num-records 1 --throughput -1 --record-size 0 --producer-props a=b", "argument --record-size: '0' should be greater than zero"},

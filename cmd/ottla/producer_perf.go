@@ -100,13 +100,20 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 			return nil, fmt.Errorf("argument %s is required", name)
 		}
 	}
-	sources := 0
-	for _, is := range []bool{given["--record-size"] != "", given["--payload-file"] != "", p.monotonic} {
-		if is {
-			sources++
+	if p.monotonic {
+		given["--payload-monotonic"] = "true"
+	}
+	source := ""
+	for _, name := range []string{"--record-size", "--payload-file", "--payload-monotonic"} {
+		switch {
+		case given[name] == "":
+		case source != "":
+			return nil, fmt.Errorf("argument %s: not allowed with argument %s", name, source)
+		default:
+			source = name
 		}
 	}
-	if sources != 1 {
+	if source == "" {
 		return nil, errors.New("one of the arguments --record-size --payload-file --payload-monotonic is required")
 	}
 	var err error

@@ -23,7 +23,8 @@ type topicFlags struct {
 
 	bootstrap, zookeeper, commandConfig    *flags.Option
 	create, list, describe, alter, delete  *flags.Option
-	topic, partitions, factor, assignment  *flags.Option
+	topic, topicID                         *flags.Option
+	partitions, factor, assignment         *flags.Option
 	config, deleteConfig                   *flags.Option
 	ifExists, ifNotExists, excludeInternal *flags.Option
 	noRacks                                *flags.Option
@@ -49,6 +50,7 @@ func newTopicFlags() *topicFlags {
 		alter:           s.Flag("alter", "Alter the number of partitions."),
 		delete:          s.Flag("delete", "Delete a topic."),
 		topic:           s.Value("topic", flags.String, "topic", "The topic to create, alter, describe or delete. It is a regular expression, except for --create."),
+		topicID:         s.Value("topic-id", flags.String, "topic-id", "With --describe and --bootstrap-server: the id of the topic, which counts instead of --topic."),
 		partitions:      s.Value("partitions", flags.Integer, "# of partitions", "The number of partitions of the topic that is created or altered. The broker's default if not given."),
 		factor:          s.Value("replication-factor", flags.Integer, "replication factor", "The number of replicas of each partition of the topic that is created. The broker's default if not given."),
 		assignment:      s.Value("replica-assignment", flags.String, "broker_id_for_part1_replica1 : broker_id_for_part1_replica2 , broker_id_for_part2_replica1 : broker_id_for_part2_replica2 , ...", "Where the replicas of each partition go, by hand."),
@@ -67,6 +69,7 @@ func newTopicFlags() *topicFlags {
 	}
 	f.noRacks = s.Flag("disable-rack-aware", "With --zookeeper: place replicas without regard to racks.")
 	s.Flag("force", "Suppress console prompts.")
+	s.Value("partition-size-limit-per-response", flags.Integer, "maximum number of partitions in one response", "Without effect: answers are split as needed.")
 	return f
 }
 
@@ -126,7 +129,8 @@ func (f *topicFlags) check() error {
 		invalid(v.atMinISR, create, alter, remove, list, v.underReplicated, v.unavailable, v.underMinISR, v.withOverrides),
 		invalid(v.withOverrides, create, alter, remove, list, v.underReplicated, v.unavailable, v.underMinISR, v.atMinISR),
 		invalid(f.ifExists, create, list), invalid(f.ifNotExists, alter, describe, list, remove),
-		invalid(f.excludeInternal, create, alter, remove), invalid(f.commandConfig, f.zookeeper))
+		invalid(f.excludeInternal, create, alter, remove), invalid(f.commandConfig, f.zookeeper),
+		invalid(f.topicID, create, alter, list, remove, f.zookeeper))
 	return firstError(errs...)
 }
 
@@ -151,7 +155,8 @@ type newTopic struct {
 // topicName is a topic in a list.
 type topicName struct {
 	name     string
-	deleting bool // only ZooKeeper tells
+	id       cluster.TopicID // only brokers tell
+	deleting bool            // only ZooKeeper tells
 }
 
 // runTopics is kafka-topics.
@@ -251,19 +256,35 @@ func (f *topicFlags) matching(ctx context.Context, store topicStore) ([]topicNam
 	if err != nil {
 		return nil, err
 	}
-	keep := func(string) bool { return true }
-	if f.topic.Given() {
-		if keep, err = includeList(f.topic.Text()); err != nil {
-			return nil, err
-		}
+	keep, absent, err := f.wanted()
+	if err != nil {
+		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(n topicName) bool {
-		return !keep(n.name) || f.excludeInternal.Given() && cluster.IsInternalTopic(n.name)
+		return !keep(n) || f.excludeInternal.Given() && cluster.IsInternalTopic(n.name)
 	})
-	if len(all) == 0 && f.topic.Given() && !f.ifExists.Given() && !f.list.Given() {
-		return nil, kafkaError("Topic '%s' does not exist as expected", f.topic.Text())
+	if len(all) == 0 && absent != nil && !f.ifExists.Given() && !f.list.Given() {
+		return nil, absent
 	}
 	return all, nil
+}
+
+// wanted returns which topics --topic-id, or else --topic, means, and what to say if there is none; everything and nil when neither is given.
+func (f *topicFlags) wanted() (keep func(topicName) bool, absent, err error) {
+	if f.topicID.Given() {
+		id, err := cluster.ParseTopicID(f.topicID.Text())
+		if err != nil {
+			return nil, nil, err
+		}
+		if !id.IsZero() {
+			return func(n topicName) bool { return n.id == id }, kafkaError("TopicId '%s' does not exist as expected", id), nil
+		}
+	}
+	if !f.topic.Given() {
+		return func(topicName) bool { return true }, nil, nil
+	}
+	match, err := includeList(f.topic.Text())
+	return func(n topicName) bool { return match(n.name) }, kafkaError("Topic '%s' does not exist as expected", f.topic.Text()), err
 }
 
 // includeList returns what matches a list of topics as Kafka's tools take it (TopicFilter.IncludeList): a regular expression for the

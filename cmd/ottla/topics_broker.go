@@ -77,7 +77,7 @@ func (b *brokerTopics) names(ctx context.Context) ([]topicName, error) {
 	}
 	names := make([]topicName, len(topics))
 	for i, t := range topics {
-		names[i].name = t.Name
+		names[i] = topicName{name: t.Name, id: t.ID}
 	}
 	return names, nil
 }

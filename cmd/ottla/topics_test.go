@@ -30,6 +30,9 @@ func TestTopicFlagsAreCheckedTogether(t *testing.T) {
 		{"--list --bootstrap-server b:1 --if-exists", `Option "[if-exists]" can't be used with option "[list]"`},
 		{"--create --bootstrap-server b:1 --topic t --exclude-internal", `Option "[exclude-internal]" can't be used with option "[create]"`},
 		{"--list --zookeeper z:1 --command-config f", `Option "[command-config]" can't be used with option "[zookeeper]"`},
+		{"--list --bootstrap-server b:1 --topic-id AAAAAAAAAAAAAAAAAAAAAQ", `Option "[topic-id]" can't be used with option "[list]"`},
+		{"--describe --zookeeper z:1 --topic-id AAAAAAAAAAAAAAAAAAAAAQ", `Option "[topic-id]" can't be used with option "[zookeeper]"`},
+		{"--describe --bootstrap-server b:1 --partition-size-limit-per-response 10", ""},
 		{"--create --bootstrap-server b:1 --topic t --partitions 3 --replication-factor 1 --config a=b --if-not-exists", ""},
 	} {
 		f := newTopicFlags()

@@ -115,7 +115,7 @@ func (z *zooKeeperTopics) names(ctx context.Context) ([]topicName, error) {
 	slices.Sort(topics)
 	names := make([]topicName, len(topics))
 	for i, t := range topics {
-		names[i] = topicName{t, slices.Contains(pending, t)}
+		names[i] = topicName{name: t, deleting: slices.Contains(pending, t)}
 	}
 	return names, nil
 }
