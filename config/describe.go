@@ -76,7 +76,7 @@ func (s *Server) DescribeBroker() []Entry {
 			continue
 		}
 		entries = append(entries, Entry{
-			Name: k.Name, Value: shown(v), Source: source, ReadOnly: k.Update == ReadOnly, Sensitive: k.Type == Password,
+			Name: k.Name, Value: shown(v), Source: source, ReadOnly: !k.changeable(), Sensitive: k.Type == Password,
 			Synonyms: s.synonyms([]string{k.Name}), Type: k.Type, Doc: k.Doc,
 		})
 	}

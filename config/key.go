@@ -53,6 +53,10 @@ type Key struct {
 	check check
 }
 
+// changeable reports whether a broker setting can change while the broker runs. Kafka also changes listeners, and what protects them, one broker at
+// a time; that is not available yet.
+func (k *Key) changeable() bool { return k.Update == ClusterWide || k.Dynamic }
+
 // Error says what is wrong with the value of a setting, in Kafka's words (ConfigException).
 type Error struct {
 	// Key is the name of the setting, "" when several are at odds.

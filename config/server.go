@@ -199,8 +199,18 @@ func (s *Server) SecurityProtocolMap() map[string]string {
 
 // WithDynamic returns a configuration with the dynamic settings of this broker (/config/brokers/<id>) and of all brokers
 // (/config/brokers/<default>) in place of the present ones. What cannot be applied, because it is unknown, read only, or has a bad value, is left out
-// and named in the warnings: a broker has to run with whatever it finds in ZooKeeper.
+// and named in the warnings: a broker has to run with whatever it finds in ZooKeeper. For the same reason s itself comes back, with a warning, when the
+// settings do not fit together. [Server.AlterBroker] is for those that come from clients.
 func (s *Server) WithDynamic(thisBroker, allBrokers map[string]string) (*Server, []Warning) {
+	changed, warnings := s.layers(thisBroker, allBrokers)
+	if err := changed.crossCheck(); err != nil {
+		return s, append(warnings, Warning{Warn, "", "the dynamic settings do not fit together, those before stay: " + err.Error()})
+	}
+	return changed, warnings
+}
+
+// layers is WithDynamic without a look at how the settings fit together.
+func (s *Server) layers(thisBroker, allBrokers map[string]string) (*Server, []Warning) {
 	changed := *s
 	var warnings []Warning
 	layer := func(given Properties, source Source) map[string]value {
@@ -213,6 +223,9 @@ func (s *Server) WithDynamic(thisBroker, allBrokers map[string]string) (*Server,
 				continue
 			case k.Update == ReadOnly, k.Update == PerBroker && source == DynamicDefaultBroker && !k.Dynamic:
 				warnings = append(warnings, Warning{Warn, name, fmt.Sprintf("the setting %s is %s and cannot be set in %s; it is ignored", name, k.Update, source)})
+				continue
+			case !k.changeable():
+				warnings = append(warnings, Warning{Warn, name, fmt.Sprintf("the setting %s in %s is ignored: it cannot change while a broker runs, this is not available yet", name, source)})
 				continue
 			}
 			v, err := k.parse(given[name])

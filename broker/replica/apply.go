@@ -108,6 +108,7 @@ func (m *Manager) judge(p *Partition, s *PartitionState) (kerr.Code, error) {
 // create opens or creates the log of a partition that this broker did not hold until now.
 func (m *Manager) create(s *PartitionState) (*Partition, error) {
 	tp := s.TopicPartition
+	m.cfg.ReadTopic(tp.Topic)
 	log, err := m.cfg.Logs.GetOrCreate(tp, s.TopicID, s.IsNew, m.cfg.TopicConfig(tp.Topic))
 	if err != nil && codeOf(err) != kerr.KafkaStorageError {
 		return nil, fmt.Errorf("open log of %s: %w", tp, err)
@@ -120,6 +121,9 @@ func (m *Manager) create(s *PartitionState) (*Partition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log of %s: %w", tp, err)
 	}
+	// Settings that changed after the log was opened with the old ones, and before the partition could be found, count from here on.
+	m.configure(tp.Topic, log)
+	m.configurePartition(p)
 	return p, nil
 }
 
@@ -131,6 +135,7 @@ func (m *Manager) adopt(p *Partition, s *PartitionState) error {
 	if _, err := m.cfg.Logs.GetOrCreate(p.tp, s.TopicID, false, m.cfg.TopicConfig(p.tp.Topic)); err != nil {
 		return fmt.Errorf("note topic id %s of %s: %w", s.TopicID, p.tp, err)
 	}
+	m.configure(p.tp.Topic, p.log) // GetOrCreate may have handed over older ones than those that counted
 	id := s.TopicID
 	p.topicID.Store(&id)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,9 +28,12 @@ type Config struct {
 	Logs *commitlog.Manager
 	// Metadata is the broker's picture of the cluster, which UpdateMetadata orders change.
 	Metadata *metadata.Cache
-	// TopicConfig returns a topic's effective settings for its logs; nil means Kafka's defaults.
+	// ReadTopic makes TopicConfig and MinISR know a topic's settings as they are now, before one of its logs is opened: a topic of that name
+	// may have been deleted and created again. It may wait for others; nil means that they always know.
+	ReadTopic func(topic string)
+	// TopicConfig returns a topic's effective settings for its logs, as last read; nil means Kafka's defaults. It must not wait for anything.
 	TopicConfig func(topic string) commitlog.Config
-	// MinISR returns a topic's effective min.insync.replicas; nil means 1.
+	// MinISR returns a topic's effective min.insync.replicas, as last read; nil means 1. It must not wait for anything.
 	MinISR func(topic string) int
 	// HWCheckpointInterval is replica.high.watermark.checkpoint.interval.ms; 0 means 5 s.
 	HWCheckpointInterval time.Duration
@@ -44,6 +48,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.BrokerEpoch == nil {
 		c.BrokerEpoch = func() cluster.BrokerEpoch { return cluster.NoBrokerEpoch }
+	}
+	if c.ReadTopic == nil {
+		c.ReadTopic = func(string) {}
 	}
 	if c.TopicConfig == nil {
 		c.TopicConfig = func(string) commitlog.Config { return commitlog.DefaultConfig() }
@@ -80,6 +87,9 @@ type Manager struct {
 	partitions map[cluster.TopicPartition]*Partition
 
 	checkpoints checkpointLoop
+
+	// settings is held while settings are looked up and handed to a log, so that the latest win.
+	settings sync.Mutex
 }
 
 // New returns a manager without partitions: the controller's first LeaderAndIsr order brings them. Logs that are on disk keep the
@@ -141,18 +151,35 @@ func (m *Manager) LeaderHint(tp cluster.TopicPartition) (leader cluster.BrokerID
 	return leader, epoch, ok
 }
 
-// TopicConfigChanged makes the partitions of a topic take over its settings as Config's functions now return them.
-func (m *Manager) TopicConfigChanged(topic string) {
-	cfg, minISR := m.cfg.TopicConfig(topic), m.cfg.MinISR(topic)
-	for _, p := range m.all() {
-		if p.tp.Topic != topic || p.log == nil {
+// TopicConfigChanged makes the logs of a topic take over its settings as Config's functions now return them; without a topic the logs of all
+// topics.
+func (m *Manager) TopicConfigChanged(topics ...string) {
+	for _, log := range m.cfg.Logs.Logs() {
+		tp := log.TopicPartition()
+		if len(topics) > 0 && !slices.Contains(topics, tp.Topic) {
 			continue
 		}
-		p.log.SetConfig(cfg)
-		p.minISR.Store(int32(minISR))
-		if p.advance() {
-			p.watchers.tell(WatermarkMoved)
+		m.configure(tp.Topic, log)
+		if p := m.lookUp(tp); p != nil && p.log == log {
+			m.configurePartition(p)
 		}
+	}
+}
+
+// configure hands a topic's settings to a log.
+func (m *Manager) configure(topic string, log *commitlog.Log) {
+	m.settings.Lock()
+	defer m.settings.Unlock()
+	log.SetConfig(m.cfg.TopicConfig(topic))
+}
+
+// configurePartition hands a topic's settings to a partition.
+func (m *Manager) configurePartition(p *Partition) {
+	m.settings.Lock()
+	p.minISR.Store(int32(m.cfg.MinISR(p.tp.Topic)))
+	m.settings.Unlock()
+	if p.advance() {
+		p.watchers.tell(WatermarkMoved)
 	}
 }
 
