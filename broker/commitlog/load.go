@@ -50,6 +50,8 @@ type loader struct {
 	epochsLost bool
 	// snapshots are the offsets of the producer snapshots that were found, in rising order.
 	snapshots []cluster.Offset
+	// rebuilt is the state below the segment at hand, if the transaction index of the one before it was built again.
+	rebuilt *producers.State
 	// scanning says that the producers' state is that of everything before the segment at hand, from which on all are scanned.
 	scanning bool
 	info     RecoveryInfo

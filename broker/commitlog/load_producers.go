@@ -48,17 +48,28 @@ func (d *loader) loadTxnIndex(s *segment, i int) error {
 	err := s.txn.load()
 	var corrupt *CorruptionError
 	if !errors.As(err, &corrupt) {
+		d.rebuilt = nil
 		return err
 	}
 	d.logger.Warn("transaction index is built again", "segment", s.log.path, "reason", err)
-	state, err := d.l.rebuildState(d.segments[:i], d.snapshots, d.segments[0].base, s.base)
-	if err != nil {
-		return err
+	return d.rebuildTxnIndex(s, i)
+}
+
+// rebuildTxnIndex builds the transaction index of a segment from the batches.
+func (d *loader) rebuildTxnIndex(s *segment, i int) error {
+	state := d.rebuilt // the segments before this one may just have been worked on, too
+	if d.rebuilt = nil; state == nil {
+		var err error
+		if state, err = d.l.rebuildState(d.segments[:i], d.snapshots, d.segments[0].base, s.base); err != nil {
+			return err
+		}
 	}
-	err = s.rebuildTxnIndex(state)
+	err := s.rebuildTxnIndex(state)
+	var corrupt *CorruptionError
 	if errors.As(err, &corrupt) {
 		return nil // whoever reads there is told
 	}
+	d.rebuilt = state
 	return err
 }
 

@@ -72,6 +72,7 @@ func (d *loader) cutAtGap(i int, end cluster.Offset) (bool, error) {
 // at; of the others the next base is the end. Indexes that are missing or damaged are built again, without judging the
 // batches: a segment that was known to be good is not cut on the evidence of one replica.
 func (d *loader) loadTrusted(s *segment, i int) (cluster.Offset, error) {
+	loadTxnIndex := d.loadTxnIndex
 	for _, x := range [...]*index{s.idx, s.tidx} {
 		err := x.load(s.size.Load())
 		if err == nil {
@@ -84,9 +85,10 @@ func (d *loader) loadTrusted(s *segment, i int) (cluster.Offset, error) {
 		if err := d.rebuild(s); err != nil {
 			return 0, err
 		}
+		loadTxnIndex = d.rebuildTxnIndex // if one is gone, all may be
 		break
 	}
-	if err := d.loadTxnIndex(s, i); err != nil {
+	if err := loadTxnIndex(s, i); err != nil {
 		return 0, err
 	}
 	if d.epochsLost {
