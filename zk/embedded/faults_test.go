@@ -153,7 +153,7 @@ func TestPowerCutAfterEveryWrite(t *testing.T) {
 	var counter vfs.Counter
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, vfs.Inject(vfs.NewMem(), &counter), snapEvery(5))
-		history(w, 0)
+		writeNumbers(w, 0)
 		w.close()
 	})
 	total := counter.Mutations()
@@ -175,9 +175,9 @@ func snapEvery(n int) func(*embedded.Config) {
 	return func(c *embedded.Config) { c.SnapCount = n }
 }
 
-// history writes numbers to a node, one after the other, until the server ends; it returns the last acknowledged one,
+// writeNumbers writes numbers to a node, one after the other, until the server ends; it returns the last acknowledged one,
 // and the sessions that were given.
-func history(w *world, from int) (acked int, c *zktest.Client) {
+func writeNumbers(w *world, from int) (acked int, c *zktest.Client) {
 	acked = from - 1
 	dial, err := w.from("client").Dial(context.Background())
 	if err != nil {
@@ -228,7 +228,7 @@ func cutAndCheck(t *testing.T, n int, keep vfs.Keep) {
 	w.cfg = embedded.Config{DataDir: "/data", FS: vfs.Inject(mem, vfs.PowerCut(n)), TickTime: tick, SnapCount: 5}
 	acked, c := -1, (*zktest.Client)(nil)
 	if err := w.start(); err == nil {
-		acked, c = history(w, 0)
+		acked, c = writeNumbers(w, 0)
 		_ = w.zk.Close()
 	}
 	mem.Kill()
@@ -305,7 +305,7 @@ func TestAFullDiskLosesNothingThatWasAcknowledged(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			mem := vfs.NewMem()
 			w := newWorld(t, vfs.Inject(mem, vfs.DiskFull(budget)))
-			acked, c := history(w, 0)
+			acked, c := writeNumbers(w, 0)
 			_ = w.zk.Close()
 			if c == nil {
 				return

@@ -422,7 +422,7 @@ func decodeResults(d *jute.Decoder) ([]OpResult, error) {
 func (s Server) AwaitReady(within time.Duration, ended <-chan struct{}) error {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
-	retry := time.NewTicker(50 * time.Millisecond)
+	retry := time.NewTicker(2 * time.Millisecond)
 	defer retry.Stop()
 	var last error
 	for {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package embedded_test
+
+// raceDetector tells that the test runs with the race detector.
+const raceDetector = false
