@@ -83,7 +83,8 @@ type Broker struct {
 	clusterID  string
 	dirs       *commitlog.DirLocks
 	zk         *zk.Client
-	topics     *topicSettings
+	settings   *settings
+	dynamics   *dynamics
 	logs       *commitlog.Manager
 	replicas   *replica.Manager
 	roles      atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
@@ -117,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		{"listeners", b.openListeners},
 		{"replicas", b.openReplicas},
 		{"controller", b.openController},
+		{"dynamic settings", b.openDynamics},
 		{"serving", b.serve},
 	} {
 		if err := s.run(ctx); err != nil {

@@ -17,11 +17,11 @@ import (
 
 // openLogs loads and recovers the partitions that are on disk.
 func (b *Broker) openLogs(ctx context.Context) error {
-	s := b.cfg.Settings
-	b.topics = newTopicSettings(s, b.registrar.store, b.log.Named("settings"))
-	if err := b.topics.loadAll(ctx); err != nil {
+	b.settings = newSettings(b.cfg.Settings, b.id, b.registrar.store, b.log.Named("settings"))
+	if err := b.settings.load(ctx); err != nil {
 		return err
 	}
+	s := b.settings.current()
 	var err error
 	b.logs, err = commitlog.OpenManager(ctx, commitlog.ManagerConfig{
 		FS:                 b.cfg.FS,
@@ -30,7 +30,7 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		BrokerID:           b.id,
 		ClusterID:          b.clusterID,
 		Defaults:           logConfig(s.EffectiveTopic(nil)),
-		TopicConfig:        b.topics.cachedLogConfig,
+		TopicConfig:        b.settings.logConfig,
 		RecoveryThreads:    min(s.Int("num.recovery.threads.per.data.dir"), maxRecoveryThreads),
 		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
 		RetentionInterval:  s.Milliseconds("log.retention.check.interval.ms"),
@@ -94,8 +94,9 @@ func (b *Broker) openReplicas(context.Context) error {
 		BrokerEpoch:          b.registrar.brokerEpoch,
 		Logs:                 b.logs,
 		Metadata:             b.metadata,
-		TopicConfig:          b.topics.logConfig,
-		MinISR:               b.topics.minISR,
+		ReadTopic:            b.settings.prepareTopic,
+		TopicConfig:          b.settings.logConfig,
+		MinISR:               b.settings.minISR,
 		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
 		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
 		Now:                  time.Now,
@@ -114,7 +115,9 @@ func (b *Broker) serve(ctx context.Context) error {
 		Replicas:   b.replicas,
 		Metadata:   b.metadata,
 		Topics:     topicAdmin{b.controller},
-		Configs:    describer{s, b.topics},
+		Configs:    describer{b.settings},
+		Alterer:    newAlterer(b.settings, b.dynamics),
+		LogDirs:    logDirs{b.logs},
 		AutoCreate: b.autoCreate(),
 		Listener:   s.InterBrokerListener(),
 		Limits: server.Limits{
@@ -178,8 +181,8 @@ func (b *Broker) openController(context.Context) error {
 		NumPartitions:       s.Int("num.partitions"),
 		ReplicationFactor:   s.Int("default.replication.factor"),
 		DeleteTopics:        s.Bool("delete.topic.enable"),
-		UncleanElection:     s.Bool("unclean.leader.election.enable"),
-		ValidateTopicConfig: s.ValidateTopic,
+		UncleanElection:     func() bool { return b.settings.current().Bool("unclean.leader.election.enable") },
+		ValidateTopicConfig: func(c map[string]string) error { return b.settings.current().ValidateTopic(c) },
 	})
 	b.onClose(b.controller.Close)
 	return nil

@@ -2,9 +2,12 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,6 +15,7 @@ import (
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/server"
 	"github.com/ottla/ottla/config"
+	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
 	"github.com/ottla/ottla/zk/store"
 	"github.com/ottla/ottla/zk/znode"
@@ -23,87 +27,180 @@ const readTimeout = 5 * time.Second
 // readAttempts is how often the overrides are read before a log that has none in memory is opened with the broker's own settings.
 const readAttempts = 3
 
-// topicSettings knows the effective settings of topics: the broker's, with the overrides that are kept in /config/topics (F§1.6). It is safe
-// for concurrent use.
-type topicSettings struct {
-	broker *config.Server
-	store  func() *store.Store
-	log    hclog.Logger
+// settings are what is in force: the broker's file with the dynamic settings over it (/config/brokers), and the overrides of topics
+// (/config/topics), as last read (F§1.6). Readers get immutable snapshots. It is safe for concurrent use.
+type settings struct {
+	id    string // of this broker
+	store func() *store.Store
+	log   hclog.Logger
 
-	mu        sync.Mutex
-	overrides map[string]map[string]string // as last read; guarded by mu
+	broker atomic.Pointer[config.Server]
+	reads  atomic.Uint64 // numbers the reads of overrides, in the order in which they begin
+
+	mu     sync.Mutex
+	topics map[string]overrides // topics without any are left out; guarded by mu
+	floor  uint64               // the latest read that found none, see keepLocked; guarded by mu
 }
 
-func newTopicSettings(s *config.Server, st func() *store.Store, log hclog.Logger) *topicSettings {
-	return &topicSettings{broker: s, store: st, log: log, overrides: map[string]map[string]string{}}
+// overrides are what a topic sets itself.
+type overrides struct {
+	values map[string]string // never changed
+	read   uint64            // the number of the read that found them
 }
 
-// loadAll reads the overrides of all topics, for the logs that are about to be opened.
-func (t *topicSettings) loadAll(ctx context.Context) error {
-	all, err := t.store().Configs(ctx, znode.TopicEntity)
-	if err != nil {
+func newSettings(static *config.Server, id cluster.BrokerID, st func() *store.Store, log hclog.Logger) *settings {
+	s := &settings{id: strconv.Itoa(int(id)), store: st, log: log, topics: map[string]overrides{}}
+	s.broker.Store(static)
+	return s
+}
+
+// current returns the broker's settings in force.
+func (s *settings) current() *config.Server { return s.broker.Load() }
+
+// ownEntity and sharedEntity hold the broker's dynamic settings.
+func (s *settings) ownEntity() znode.Entity {
+	return znode.Entity{Type: znode.BrokerEntity, Name: s.id}
+}
+
+var sharedEntity = znode.Entity{Type: znode.BrokerEntity, Name: znode.DefaultEntity}
+
+func topicEntity(name string) znode.Entity { return znode.Entity{Type: znode.TopicEntity, Name: name} }
+
+// load reads everything, for the rooms that are about to be opened.
+func (s *settings) load(ctx context.Context) error {
+	if _, _, err := s.readBroker(ctx, s.store()); err != nil {
+		return err
+	}
+	return s.readTopics(ctx, s.store())
+}
+
+// readBroker reads the broker's dynamic settings and puts them in force. One goroutine at a time calls it.
+func (s *settings) readBroker(ctx context.Context, st *store.Store) (before, after *config.Server, err error) {
+	own, err := st.Config(ctx, s.ownEntity())
+	if err != nil && !s.reportCorruption(err) {
+		return nil, nil, fmt.Errorf("read the dynamic settings of this broker: %w", err)
+	}
+	shared, err := st.Config(ctx, sharedEntity)
+	if err != nil && !s.reportCorruption(err) {
+		return nil, nil, fmt.Errorf("read the dynamic settings of all brokers: %w", err)
+	}
+	before = s.current()
+	after, warnings := before.WithDynamic(own, shared)
+	for _, w := range warnings {
+		s.log.Warn(w.Text)
+	}
+	s.broker.Store(after)
+	return before, after, nil
+}
+
+// readTopics reads the overrides of all topics. Those that are corrupt count as none.
+func (s *settings) readTopics(ctx context.Context, st *store.Store) error {
+	n := s.reads.Add(1)
+	all, err := st.Configs(ctx, znode.TopicEntity)
+	if err != nil && !s.reportCorruption(err) {
 		return fmt.Errorf("read the settings of all topics from ZooKeeper: %w", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for e, c := range all {
-		t.overrides[e.Name] = c
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e, values := range all {
+		s.keepLocked(e.Name, n, values)
+	}
+	for name, o := range s.topics {
+		if o.read < n {
+			s.keepLocked(name, n, nil)
+		}
 	}
 	return nil
 }
 
-// read fetches a topic's overrides now.
-func (t *topicSettings) read(ctx context.Context, topic string) (map[string]string, error) {
-	c, err := t.store().Config(ctx, znode.Entity{Type: znode.TopicEntity, Name: topic})
-	if err != nil {
-		return nil, fmt.Errorf("read the settings of topic %s from ZooKeeper: %w", topic, err)
+// reportCorruption reports whether an error is about nothing but nodes that cannot be read, and logs it then.
+func (s *settings) reportCorruption(err error) bool {
+	var corrupt *znode.CorruptError
+	if !errors.As(err, &corrupt) {
+		return false
 	}
-	t.mu.Lock()
-	t.overrides[topic] = c
-	t.mu.Unlock()
-	return c, nil
+	s.log.Error("settings in ZooKeeper that cannot be read are left out", "error", err)
+	return true
 }
 
-// fresh returns a topic's overrides for a log that is being opened. They are read each time, because a topic of the same name may have been
-// deleted and created again; what was read last stands in while ZooKeeper does not answer.
-func (t *topicSettings) fresh(topic string) map[string]string {
+// readTopic reads a topic's overrides.
+func (s *settings) readTopic(ctx context.Context, st *store.Store, topic string) (map[string]string, error) {
+	for {
+		n := s.reads.Add(1)
+		values, err := st.Config(ctx, topicEntity(topic))
+		if err != nil && !s.reportCorruption(err) {
+			return nil, fmt.Errorf("read the settings of topic %s from ZooKeeper: %w", topic, err)
+		}
+		s.mu.Lock()
+		kept, ok := s.keepLocked(topic, n, values)
+		s.mu.Unlock()
+		if ok {
+			return kept, nil
+		}
+	}
+}
+
+// keepLocked notes what a read found unless a read that began later has found something else, and returns what counts. The first read that begins
+// after the notification of a change sees that change, and so do all that begin after it: so the last change is always kept. ok is false if there is
+// no saying: nothing is noted of the topic, and a later read found that some topic has no overrides.
+func (s *settings) keepLocked(topic string, n uint64, values map[string]string) (kept map[string]string, ok bool) {
+	known, found := s.topics[topic]
+	switch {
+	case found && known.read > n:
+		return known.values, true
+	case !found && n < s.floor:
+		return nil, false
+	case len(values) == 0:
+		delete(s.topics, topic)
+		s.floor = max(s.floor, n)
+		return nil, true
+	}
+	s.topics[topic] = overrides{values, n}
+	return values, true
+}
+
+// prepareTopic reads a topic's overrides because one of its logs is about to be opened. What was read last stands in while ZooKeeper does not
+// answer; the next session reads everything again.
+func (s *settings) prepareTopic(topic string) {
 	var err error
 	for range readAttempts {
 		ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-		var c map[string]string
-		c, err = t.read(ctx, topic)
+		_, err = s.readTopic(ctx, s.store(), topic)
 		cancel()
 		if err == nil {
-			return c
+			return
 		}
 	}
-	c, known := t.cached(topic)
-	t.log.Warn("cannot read a topic's settings; going on with those known before, or the broker's own", "topic", topic, "known-before", known, "error", err)
-	return c
+	s.log.Warn("cannot read a topic's settings; going on with those known before, or the broker's own", "topic", topic, "error", err)
 }
 
-func (t *topicSettings) cached(topic string) (map[string]string, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c, ok := t.overrides[topic]
-	return c, ok
+func (s *settings) overrides(topic string) map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.topics[topic].values
 }
 
-// logConfig returns the effective settings of a log that is being opened or becomes leader or follower.
-func (t *topicSettings) logConfig(topic string) commitlog.Config {
-	return logConfig(t.broker.EffectiveTopic(t.fresh(topic)))
+// overriding lists the topics that override a setting.
+func (s *settings) overriding(name string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var topics []string
+	for topic, o := range s.topics {
+		if _, ok := o.values[name]; ok {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
 }
 
-// cachedLogConfig returns the effective settings as last read, for the logs that are loaded when the broker starts.
-func (t *topicSettings) cachedLogConfig(topic string) commitlog.Config {
-	c, _ := t.cached(topic)
-	return logConfig(t.broker.EffectiveTopic(c))
+// logConfig returns the effective settings of a topic's logs, as last read.
+func (s *settings) logConfig(topic string) commitlog.Config {
+	return logConfig(s.current().EffectiveTopic(s.overrides(topic)))
 }
 
-// minISR returns min.insync.replicas of a topic as last read.
-func (t *topicSettings) minISR(topic string) int {
-	c, _ := t.cached(topic)
-	return t.broker.EffectiveTopic(c).MinInsyncReplicas
+// minISR returns min.insync.replicas of a topic, as last read.
+func (s *settings) minISR(topic string) int {
+	return s.current().EffectiveTopic(s.overrides(topic)).MinInsyncReplicas
 }
 
 // logConfig turns settings into what the log takes.
@@ -147,30 +244,27 @@ func cleanupPolicy(c config.TopicConfig) string {
 }
 
 // describer answers DescribeConfigs.
-type describer struct {
-	settings *config.Server
-	topics   *topicSettings
-}
+type describer struct{ settings *settings }
 
 // DescribeTopic implements server.Configs.
 func (d describer) DescribeTopic(name string) ([]server.ConfigEntry, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
-	overrides, err := d.topics.read(ctx, name)
+	values, err := d.settings.readTopic(ctx, d.settings.store(), name)
 	if err != nil {
 		return nil, err
 	}
-	return entries(d.settings.DescribeTopic(overrides)), nil
-}
-
-// DescribeBrokerDefaults implements server.Configs.
-func (d describer) DescribeBrokerDefaults() ([]server.ConfigEntry, error) {
-	return entries(d.settings.DescribeBrokerDefaults()), nil
+	return entries(d.settings.current().DescribeTopic(values)), nil
 }
 
 // DescribeBroker implements server.Configs.
 func (d describer) DescribeBroker() ([]server.ConfigEntry, error) {
-	return entries(d.settings.DescribeBroker()), nil
+	return entries(d.settings.current().DescribeBroker()), nil
+}
+
+// DescribeBrokerDefaults implements server.Configs.
+func (d describer) DescribeBrokerDefaults() ([]server.ConfigEntry, error) {
+	return entries(d.settings.current().DescribeBrokerDefaults()), nil
 }
 
 func entries(in []config.Entry) []server.ConfigEntry {

@@ -125,6 +125,16 @@ func (c *Controller) UncleanElectionEnabled(topic string) {
 	}})
 }
 
+// UncleanElectionDisabled says that the default of unclean.leader.election.enable was switched off while running. It does not block; on a
+// broker that is not the controller it does nothing.
+func (c *Controller) UncleanElectionDisabled() {
+	c.queue.put(event{name: "unclean election disabled", run: func(ctx context.Context) {
+		if r := c.reign; r != nil {
+			c.inReign(ctx, r, func(ctx context.Context) error { return c.drive(ctx, r, state.UncleanElectionDisabled{}) })
+		}
+	}})
+}
+
 // rebalanceFirst is how long after its beginning a reign looks for the first time whether leadership is where it should be.
 const rebalanceFirst = 5 * time.Second
 

@@ -68,8 +68,9 @@ type Config struct {
 	ReplicationFactor int
 	// DeleteTopics is delete.topic.enable.
 	DeleteTopics bool
-	// UncleanElection is unclean.leader.election.enable.
-	UncleanElection bool
+	// UncleanElection returns unclean.leader.election.enable as it is when a reign begins; nil means false. Changes during a reign are for
+	// UncleanElectionEnabled and UncleanElectionDisabled to tell.
+	UncleanElection func() bool
 	// RebalanceInterval is leader.imbalance.check.interval.seconds if auto.leader.rebalance.enable is on; 0 means never.
 	RebalanceInterval time.Duration
 	// ImbalancePercentage is leader.imbalance.per.broker.percentage.
@@ -100,6 +101,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReplicationFactor <= 0 {
 		c.ReplicationFactor = 1
+	}
+	if c.UncleanElection == nil {
+		c.UncleanElection = func() bool { return false }
 	}
 	if c.ValidateTopicConfig == nil {
 		c.ValidateTopicConfig = func(map[string]string) error { return nil }

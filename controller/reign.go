@@ -30,7 +30,7 @@ func (c *Controller) begin(ctx context.Context, power Power) {
 	r := &reign{power: power, log: c.log.With("epoch", power.Epoch())}
 	r.log.Info("elected controller")
 	r.machine = state.New(state.Options{
-		ControllerID: c.cfg.BrokerID, Epoch: power.Epoch(), UncleanElection: c.cfg.UncleanElection, DeleteTopics: c.cfg.DeleteTopics,
+		ControllerID: c.cfg.BrokerID, Epoch: power.Epoch(), UncleanElection: c.cfg.UncleanElection(), DeleteTopics: c.cfg.DeleteTopics,
 	})
 	r.channels = c.cfg.Channels(channel.Config{
 		ControllerID:   c.cfg.BrokerID,

@@ -181,6 +181,9 @@ func (e BecomeResponse) handle(m *Machine) {
 	}
 }
 
+// handle counts from the next election on.
+func (UncleanElectionDisabled) handle(m *Machine) { m.opts.UncleanElection = false }
+
 // handle tries again to elect where there is no leader.
 func (e UncleanElectionEnabled) handle(m *Machine) {
 	if e.Topic == "" {

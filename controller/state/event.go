@@ -80,6 +80,9 @@ type UncleanElectionEnabled struct {
 	Topic string
 }
 
+// UncleanElectionDisabled says that the brokers' default of unclean.leader.election.enable was switched off while running.
+type UncleanElectionDisabled struct{}
+
 // PartitionError is a broker's answer for one partition.
 type PartitionError struct {
 	// Partition names the partition.
