@@ -22,7 +22,7 @@ import (
 
 var (
 	buildOnce sync.Once
-	binary    string
+	built     string
 	errBuild  error
 )
 
@@ -35,8 +35,8 @@ func ottla(t *testing.T) string {
 			errBuild = err
 			return
 		}
-		binary = filepath.Join(dir, "ottla")
-		out, err := exec.Command("go", "build", "-o", binary, "github.com/ottla/ottla/cmd/ottla").CombinedOutput()
+		built = filepath.Join(dir, "ottla")
+		out, err := exec.Command("go", "build", "-o", built, "github.com/ottla/ottla/cmd/ottla").CombinedOutput()
 		if err != nil {
 			errBuild = fmt.Errorf("build: %w\n%s", err, out)
 		}
@@ -44,13 +44,13 @@ func ottla(t *testing.T) string {
 	if errBuild != nil {
 		t.Fatal(errBuild)
 	}
-	return binary
+	return built
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if binary != "" {
-		os.RemoveAll(filepath.Dir(binary))
+	if built != "" {
+		os.RemoveAll(filepath.Dir(built))
 	}
 	os.Exit(code)
 }
@@ -137,14 +137,15 @@ func embeddedZooKeeper(t *testing.T) string {
 // server is a broker that can be killed and started again on the same data.
 type server struct {
 	*process
-	addr, props string
+	addr, props, dir string
 }
 
 func startBroker(t *testing.T, zookeeper string, settings ...string) *server {
 	t.Helper()
 	addr := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	props := writeFile(t, "server.properties", append([]string{"broker.id=0", "listeners=PLAINTEXT://" + addr, "log.dirs=" + t.TempDir(), "zookeeper.connect=" + zookeeper}, settings...)...)
-	s := &server{addr: addr, props: props}
+	dir := t.TempDir()
+	props := writeFile(t, "server.properties", append([]string{"broker.id=0", "listeners=PLAINTEXT://" + addr, "log.dirs=" + dir, "zookeeper.connect=" + zookeeper}, settings...)...)
+	s := &server{addr: addr, props: props, dir: dir}
 	s.restart(t)
 	return s
 }
