@@ -79,7 +79,7 @@ func (d *loader) forgetProducers() error {
 	d.snapshots, err = d.l.keepSnapshots(d.snapshots, func(cluster.Offset) bool { return false })
 	d.l.producers.replace(&producers.State{})
 	d.scanning = true
-	return errors.Join(err, d.fs.SyncDir(d.dir))
+	return err // begin makes it durable
 }
 
 // finishProducers brings the state to the log's end and removes the snapshots that are of no use: beyond the end, before the
@@ -99,14 +99,11 @@ func (d *loader) finishProducers(end cluster.Offset) error {
 	}
 	newest := cluster.UnknownOffset
 	for _, at := range there {
-		if at <= end {
+		if at >= start && at <= end {
 			newest = max(newest, at)
 		}
 	}
 	kept, err := d.l.keepSnapshots(there, func(at cluster.Offset) bool {
-		if at > end || at < start {
-			return false
-		}
 		base := func(s *segment, at cluster.Offset) int { return int(min(max(s.base-at, -1), 1)) }
 		_, isBase := slices.BinarySearchFunc(d.segments, at, base)
 		return isBase || at == newest

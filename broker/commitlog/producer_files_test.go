@@ -75,6 +75,25 @@ func TestSnapshotsAreTakenAtRollsAndAtTheEnd(t *testing.T) {
 	must(t, err)
 }
 
+func TestSnapshotsAreDurableWithTheNextFlush(t *testing.T) {
+	l, mem := newLog(t, smallConfig())
+	produce(t, l, 7, false, "a")
+	must(t, l.Roll())
+	produce(t, l, 7, false, "b")
+	must(t, l.Flush())
+	data, err := vfs.ReadFile(mem.CrashClone(vfs.CrashOptions{}), segmentPath(1, snapshotSuffix))
+	must(t, err)
+	if entries, err := producers.DecodeSnapshot(data); err != nil || len(entries) != 1 {
+		t.Errorf("on disk are %v, %v", entries, err)
+	}
+}
+
+func TestAnUnchangedLogGetsNoNewSnapshot(t *testing.T) {
+	mem := busy(t, true)
+	fault := vfs.OnBase("*"+snapshotSuffix, vfs.OnOps(vfs.Fail(errors.New("input/output error")), vfs.OpWrite))
+	closeManager(t, openOn(t, vfs.Inject(mem, fault), smallConfig()))
+}
+
 func TestALogWithoutProducersHasEmptySnapshots(t *testing.T) {
 	mem := filled(t, smallConfig())
 	m := openOn(t, mem, smallConfig())
@@ -250,6 +269,56 @@ func TestSnapshotsThatSpeakOfAnotherLogAreRemoved(t *testing.T) {
 			}
 		}
 		closeManager(t, m)
+	}
+}
+
+// TestSnapshotsBeyondACutAreGoneForGood sees that a recovery that shortens the log leaves no snapshot of what it took away, also
+// none that comes back with the next power cut.
+func TestSnapshotsBeyondACutAreGoneForGood(t *testing.T) {
+	mem := busy(t, true)
+	m := openOn(t, mem, smallConfig())
+	l, _ := m.Get(orders)
+	leo, last := l.LogEndOffset(), l.active().base
+	mem.Kill()
+	_ = m.release()
+	edit(t, mem, segmentPath(last, logSuffix), func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+	m = openOn(t, mem, smallConfig())
+	defer closeManager(t, m)
+	l, _ = m.Get(orders)
+	if l.LogEndOffset() >= leo {
+		t.Fatalf("the log ends at %d, want less than %d", l.LogEndOffset(), leo)
+	}
+	if _, err := mem.CrashClone(vfs.CrashOptions{}).Stat(segmentPath(leo, snapshotSuffix)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("snapshot of offset %d: %v; the log ends at %d", leo, err, l.LogEndOffset())
+	}
+	must(t, checkProducers(l))
+}
+
+// TestSnapshotsFromBeforeTheFirstSegmentAreNotUsed removes the oldest segments as retention does, and all snapshots but one of
+// theirs: between it and the first segment there are batches that nobody knows.
+func TestSnapshotsFromBeforeTheFirstSegmentAreNotUsed(t *testing.T) {
+	mem := busy(t, true)
+	m := openOn(t, mem, smallConfig())
+	l, _ := m.Get(orders)
+	bases := l.Segments()
+	closeManager(t, m)
+	for _, name := range snapshotNames(t, mem) {
+		if name != segmentName(bases[1], snapshotSuffix) {
+			must(t, mem.Remove(logDirName+"/"+name))
+		}
+	}
+	for _, base := range bases[:3] {
+		must(t, mem.Remove(segmentPath(base, logSuffix)))
+	}
+	m = openOn(t, mem, smallConfig())
+	defer closeManager(t, m)
+	l, _ = m.Get(orders)
+	if l.LogStartOffset() != bases[3] {
+		t.Fatalf("the log starts at %d, want %d", l.LogStartOffset(), bases[3])
+	}
+	must(t, checkProducers(l))
+	if names := snapshotNames(t, mem); len(names) > 0 {
+		t.Errorf("snapshots %v, want none", names)
 	}
 }
 

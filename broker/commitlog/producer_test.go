@@ -342,6 +342,18 @@ func TestLastStableOffsetOfALog(t *testing.T) {
 	must(t, l.AdvanceLogStart(3))
 	stable(5, 3)
 	stable(6, 6)
+	must(t, l.Roll())
+	produce(t, l, 8, true, "f") // 6
+	end(t, l, 8, record.Commit) // 7
+	must(t, l.Roll())
+	produce(t, l, 8, false, "g", "h") // 8, 9
+	appendValues(t, l, 0, 1, "i")
+	must(t, l.Truncate(10)) // from here on the snapshot is used, which does not know of the last transaction
+	stable(7, 6)
+	stable(8, 8)
+	if l.ExpireProducers(time.UnixMilli(math.MaxInt64)); !l.producers.state.Empty() {
+		t.Error("transactions that were replicated are remembered")
+	}
 	must(t, l.TruncateFullyAndStartAt(10))
 	stable(10, 10)
 	if n := len(l.Producers()); n != 0 {
@@ -386,6 +398,26 @@ func TestAbortedTransactionsAcrossSegments(t *testing.T) {
 	}
 	if _, err := mem.Stat(segmentPath(0, txnIndexSuffix)); err != nil {
 		t.Errorf("the first segment has no transaction index: %v", err)
+	}
+}
+
+func TestSearchForAbortedTransactionsStops(t *testing.T) {
+	cfg := smallConfig()
+	sw := &vfs.Toggle{Inner: vfs.OnOps(vfs.Fail(errors.New("input/output error")), vfs.OpRead)}
+	l := newLogOn(t, vfs.Inject(vfs.NewMem(), vfs.OnBase("*6.txnindex", sw)), cfg)
+	for l.LogEndOffset() < 6 {
+		produce(t, l, 7, true, "x")
+		end(t, l, 7, record.Abort)
+	}
+	must(t, l.Roll())
+	produce(t, l, 7, true, "x")
+	end(t, l, 7, record.Abort)
+	sw.Set(true)
+	if list, err := l.AbortedTransactions(2, 6); len(list) != 2 || err != nil {
+		t.Errorf("aborted in 2 to 6: %v, %v", list, err)
+	}
+	if list, err := l.AbortedTransactions(2, 8); err == nil {
+		t.Errorf("aborted in 2 to 8 without the last index: %v", list)
 	}
 }
 

@@ -83,13 +83,6 @@ func (l *Log) cutting(point cluster.Offset, change func(synced bool) error) erro
 
 // truncateLocked removes what is at or after an offset that lies within the last of the segments to keep.
 func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synced bool) error {
-	snapshots, err := l.snapshotOffsets()
-	if err != nil {
-		return err
-	}
-	if snapshots, err = l.keepSnapshots(snapshots, func(at cluster.Offset) bool { return at <= to }); err != nil {
-		return err
-	}
 	for i := len(list) - 1; i >= keep; i-- {
 		if err := list[i].remove(); err != nil {
 			return err
@@ -108,7 +101,7 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 		end = last.base
 	}
 	last.begin(l.cfg.Load(), l.now())
-	if err := l.truncateProducers(last, list[:keep], snapshots, end); err != nil {
+	if err := l.truncateProducers(list[:keep], end); err != nil {
 		return err
 	}
 	if err := l.epochs.replace(epochsBefore(l.epochs.list(), end)); err != nil {
@@ -125,12 +118,16 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 	return nil
 }
 
-// truncateProducers makes what is remembered of producers that of a log that ends at end, within the last of its segments.
-func (l *Log) truncateProducers(last *segment, segments []*segment, snapshots []cluster.Offset, end cluster.Offset) error {
-	if err := last.txn.truncate(end); err != nil {
+// truncateProducers makes what is remembered of producers that of a log that ends at end, within the last of its segments. No
+// snapshot of what is gone is left on disk when it returns.
+func (l *Log) truncateProducers(segments []*segment, end cluster.Offset) error {
+	if err := segments[len(segments)-1].txn.truncate(end); err != nil {
 		return err
 	}
-	// The log may end before the offset that it was truncated to, and a snapshot may be of an offset in between.
+	snapshots, err := l.snapshotOffsets()
+	if err != nil {
+		return err
+	}
 	kept, err := l.keepSnapshots(snapshots, func(at cluster.Offset) bool { return at <= end })
 	if err != nil {
 		return err
