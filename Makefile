@@ -11,8 +11,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
 
-run: build ## start embedded ZooKeeper and one broker in one process
-	@exec bin/ottla quickstart
+run: build ## start embedded ZooKeeper and one broker in one process; options in ARGS="--port 9093 …"
+	@exec bin/ottla quickstart $(ARGS)
 
 test: ## all tests; those that need Apache ZooKeeper are skipped where it is not installed
 	$(GO) test ./...
@@ -51,5 +51,5 @@ fix: ## format everything
 	gofmt -w $$(git ls-files '*.go')
 	cd proto && $(BUF) format -w
 
-e2e: build ## a million lines through the console tools, twice: undisturbed, and with kill -9 in mid-load
-	scripts/e2e/million-lines.sh
+e2e: ## real processes on a real disk; a million lines through the console tools, undisturbed and with kill -9 in mid-load
+	OTTLA_E2E_LINES=1000000 $(GO) test -count=1 -timeout 30m ./cmd/e2e
