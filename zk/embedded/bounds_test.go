@@ -2,14 +2,17 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/proto/memnet"
 	"github.com/ottla/ottla/zk/embedded"
 	"github.com/ottla/ottla/zk/jute"
 	"github.com/ottla/ottla/zk/zktest"
@@ -296,6 +299,87 @@ func FuzzConnection(f *testing.F) {
 		}
 		well.EndSession()
 		well.Close()
+	})
+}
+
+// FuzzRequest sends one well-framed request with an arbitrary operation and body: the server must answer it or end the
+// connection, live on, and be able to start again on what it has written.
+func FuzzRequest(f *testing.F) {
+	seeds := map[jute.Op]jute.Record{
+		jute.OpCreate:        &jute.CreateRequest{Path: "/f", Data: []byte("x"), ACL: zktest.OpenACL()},
+		jute.OpCreateTTL:     &jute.CreateRequest{Path: "/f/t", ACL: zktest.OpenACL(), Mode: jute.ModeTTL, TTLMs: 1000, HasTTL: true},
+		jute.OpDelete:        &jute.PathVersionRequest{Path: "/f", Version: -1},
+		jute.OpSetData:       &jute.SetDataRequest{Path: "/f", Version: -1},
+		jute.OpSetACL:        &jute.SetACLRequest{Path: "/f", ACL: []jute.ACL{{Perms: 31, Scheme: "ip", ID: "10.0.0.0/8"}}, Version: -1},
+		jute.OpGetData:       &jute.PathWatchRequest{Path: "/f", Watch: true},
+		jute.OpAuth:          &jute.AuthRequest{Scheme: "digest", Auth: []byte("a:b")},
+		jute.OpAddWatch:      &jute.AddWatchRequest{Path: "/", Mode: jute.AddWatchPersistentRecursive},
+		jute.OpSetWatches2:   &jute.SetWatchesRequest{Data: []string{"/f"}, Exist: []string{"/g"}, Child: []string{"/"}, V2: true},
+		jute.OpRemoveWatches: &jute.PathTypeRequest{Path: "/", Type: jute.WatcherAny},
+		jute.OpMulti: multiRecord{
+			{Op: jute.OpCreate, Record: &jute.CreateRequest{Path: "/m-", ACL: zktest.OpenACL(), Mode: jute.ModePersistentSequential}},
+			{Op: jute.OpCheck, Record: &jute.PathVersionRequest{Path: "/", Version: 0}},
+		},
+		jute.OpMultiRead: multiRecord{{Op: jute.OpGetData, Record: &jute.PathWatchRequest{Path: "/"}}},
+		jute.OpReconfig:  &jute.ReconfigRequest{},
+		jute.OpCheck:     &jute.PathVersionRequest{Path: "/", Version: -1},
+	}
+	for op, r := range seeds {
+		var e jute.Encoder
+		r.Encode(&e)
+		f.Add(int32(op), e.Bytes())
+	}
+	network, disk := memnet.New(), vfs.NewMem()
+	start := func() *embedded.Server {
+		ln, err := network.Listen("zk:2181")
+		if err != nil {
+			f.Fatal(err)
+		}
+		s, err := embedded.Start(embedded.Config{
+			DataDir: "/data", FS: disk, Listener: ln, TickTime: tick, MaxClientCnxns: -1, SnapCount: 100, ExtendedTypes: true,
+		})
+		if err != nil {
+			f.Fatalf("no start on what is on the disk: %v", err)
+		}
+		return s
+	}
+	server, count := start(), 0
+	restart := func(t testing.TB) {
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		server = start()
+	}
+	f.Cleanup(func() {
+		restart(f)
+		if err := server.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+	dial := network.Dialer("client")
+	target := zktest.Server{Tick: tick, Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, "zk:2181") }}
+	f.Fuzz(func(t *testing.T, op int32, body []byte) {
+		if count++; count%500 == 0 {
+			restart(t)
+		}
+		c := target.Connect(t)
+		c.SendXid(1, jute.Op(op), func(e *jute.Encoder) { e.Raw(body) })
+		for {
+			frame, err := c.TryFrame(20 * time.Second)
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+				t.Fatalf("neither an answer nor the end of the connection: %v", err)
+			}
+			var h jute.ReplyHeader
+			if h.Decode(jute.NewDecoder(frame)); err != nil || h.Xid != jute.XidNotification {
+				break
+			}
+		}
+		c.Close()
+		well := target.Connect(t)
+		if r := well.Ping(); r.Err != jute.OK {
+			t.Fatal(r.Err)
+		}
+		well.EndSession()
 	})
 }
 

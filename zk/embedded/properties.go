@@ -15,7 +15,8 @@ import (
 // ParseProperties reads a zoo.cfg or Kafka's zookeeper.properties (Z§14), in the syntax of Java's property files, and
 // returns the configuration, one warning for each key that has no effect here, and an error that names everything that
 // is wrong. What this server cannot honour is an error and not a warning where a cluster's data or secrecy would depend
-// on it: an ensemble (two or more server.N), and secureClientPort.
+// on it: an ensemble (two or more server.N, or a dynamicConfigFile), TLS (secureClientPort), and that every client must
+// authenticate itself (sessionRequireClientSASLAuth, enforce.auth.enabled).
 func ParseProperties(text []byte) (Config, []string, error) {
 	loader := properties.Loader{Encoding: properties.ISO_8859_1, DisableExpansion: true}
 	props, err := loader.LoadBytes(text)
@@ -92,6 +93,9 @@ func init() {
 		"clientPort":                      portKey,
 		"clientPortAddress":               func(p *parser, v string) error { p.host = strings.Trim(v, "[]"); return nil },
 		"secureClientPort":                refusedKey("TLS is not available in this server"),
+		"dynamicConfigFile":               refusedKey("such a file lists the servers of an ensemble, and this is a standalone server; run Apache ZooKeeper for an ensemble"),
+		"sessionRequireClientSASLAuth":    refusedIfTrueKey("SASL is not available in this server"),
+		"enforce.auth.enabled":            refusedIfTrueKey("this server does not turn away clients without authentication"),
 		"maxClientCnxns":                  unboundedKey(func(c *Config) *int { return &c.MaxClientCnxns }),
 		"maxCnxns":                        intKey(0, func(c *Config) *int { return &c.Limits.MaxConnections }),
 		"autopurge.snapRetainCount":       retainKey,
@@ -112,7 +116,7 @@ func init() {
 	for _, key := range []string{
 		"admin.serverPort", "admin.serverAddress", "admin.commandURL", "initLimit", "syncLimit", "standaloneEnabled",
 		"reconfigEnabled", "preAllocSize", "emulate353TTLNodes", "electionAlg", "peerType", "leaderServes",
-		"globalOutstandingLimit", "clientPortListenBacklog", "serverCnxnFactory", "dynamicConfigFile",
+		"globalOutstandingLimit", "clientPortListenBacklog", "serverCnxnFactory",
 	} {
 		keyTable[key] = ignored
 	}
@@ -208,6 +212,16 @@ func portKey(p *parser, v string) error {
 
 func refusedKey(why string) keySetter {
 	return func(*parser, string) error { return errors.New(why) }
+}
+
+// refusedIfTrueKey is for what only matters when it is switched on.
+func refusedIfTrueKey(why string) keySetter {
+	return func(_ *parser, v string) error {
+		if strings.EqualFold(v, "true") {
+			return errors.New(why)
+		}
+		return nil
+	}
 }
 
 // retainKey sets how many snapshots to keep: at least 3, as in Apache's.

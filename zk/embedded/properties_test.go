@@ -23,7 +23,7 @@ func TestProperties(t *testing.T) {
 			"tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/tmp/zookeeper\nclientPort=2181\n",
 			embedded.Config{DataDir: "/tmp/zookeeper", Addr: ":2181", TickTime: 2 * time.Second}, 0},
 		{"go-zookeeper's", "admin.enableServer=false\ndataDir=/d\ntickTime=500\ninitLimit=10\nsyncLimit=5\nclientPort=12345\n" +
-			"reconfigEnabled=true\n4lw.commands.whitelist=*\n",
+			"reconfigEnabled=true\nenforce.auth.enabled=false\n4lw.commands.whitelist=*\n",
 			embedded.Config{DataDir: "/d", Addr: ":12345", TickTime: 500 * time.Millisecond, Whitelist4lw: []string{"*"}}, 0},
 		{"everything", "dataDir : /d\ndataLogDir /l\nclientPort=0\nclientPortAddress=127.0.0.1\nminSessionTimeout=1000\n" +
 			"maxSessionTimeout=2000\nmaxCnxns=7\nmaxClientCnxns=8\nautopurge.snapRetainCount=5\nautopurge.purgeInterval=1\n" +
@@ -58,13 +58,16 @@ func TestProperties(t *testing.T) {
 func TestBadProperties(t *testing.T) {
 	const good = "dataDir=/d\nclientPort=2181\n"
 	for text, want := range map[string][]string{
-		"":                                      {"dataDir is not set", "clientPort is not set"},
-		good + "server.1=a\nserver.2=b":         {"2 servers", "standalone"},
-		good + "secureClientPort=2182":          {"secureClientPort", "TLS"},
-		good + "tickTime=soon":                  {"tickTime=soon", "milliseconds"},
-		good + "clientPort=99999":               {"clientPort=99999", "port"},
-		good + "forceSync=maybe":                {"forceSync=maybe", "yes or no"},
-		good + "maxClientCnxns=-2\nsnapCount=x": {"maxClientCnxns=-2", "snapCount=x"},
+		"":                              {"dataDir is not set", "clientPort is not set"},
+		good + "server.1=a\nserver.2=b": {"2 servers", "standalone"},
+		good + "secureClientPort=2182":  {"secureClientPort", "TLS"},
+		good + "dynamicConfigFile=/etc/zoo.dynamic": {"dynamicConfigFile", "standalone"},
+		good + "sessionRequireClientSASLAuth=true":  {"sessionRequireClientSASLAuth", "SASL"},
+		good + "enforce.auth.enabled=true":          {"enforce.auth.enabled", "authentication"},
+		good + "tickTime=soon":                      {"tickTime=soon", "milliseconds"},
+		good + "clientPort=99999":                   {"clientPort=99999", "port"},
+		good + "forceSync=maybe":                    {"forceSync=maybe", "yes or no"},
+		good + "maxClientCnxns=-2\nsnapCount=x":     {"maxClientCnxns=-2", "snapCount=x"},
 	} {
 		_, _, err := embedded.ParseProperties([]byte(text))
 		if err == nil {
