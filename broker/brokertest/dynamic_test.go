@@ -81,6 +81,16 @@ func sendOne(t *testing.T, cl *client.Client, topic string, size int) error {
 	return err
 }
 
+// awaitTopic waits until a broker that was started leads partition 0 of a topic.
+func awaitTopic(t *testing.T, cl *client.Client, topic string) {
+	t.Helper()
+	tp := cluster.TopicPartition{Topic: topic}
+	r, err := cl.ListOffsets(t.Context(), client.ReadUncommitted, map[cluster.TopicPartition]int64{tp: client.Latest})
+	if err != nil || r[tp].Err != nil {
+		t.Fatal(err, r[tp].Err)
+	}
+}
+
 // segments counts the segment files of partition 0.
 func segments(t *testing.T, c *Cluster, topic string) int {
 	t.Helper()
@@ -134,6 +144,7 @@ func TestTopicSettingsTakeEffectOnARunningLog(t *testing.T) {
 		mustAlter(t, cl, topicResource, "events", "max.message.bytes=1000")
 		c.Kill(t, 0)
 		c.Restart(t, 0)
+		awaitTopic(t, cl, "events")
 		if err := sendOne(t, cl, "events", 1500); !errors.Is(err, kerr.MessageTooLarge) {
 			t.Errorf("a batch beyond max.message.bytes after a restart: %v", err)
 		}
@@ -174,6 +185,7 @@ func TestBrokerSettingsTakeEffectOnRunningLogs(t *testing.T) {
 		}
 		c.Stop(t, 0)
 		c.Restart(t, 0)
+		awaitTopic(t, cl, "plain")
 		limit("plain", "2000 DYNAMIC_BROKER_CONFIG", 2000)
 		mustAlter(t, cl, brokerResource, "0", "message.max.bytes!")
 		limit("plain", "3000 DYNAMIC_DEFAULT_BROKER_CONFIG", 3000)
