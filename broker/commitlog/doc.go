@@ -31,6 +31,13 @@
 // tail leaves one; segments roll at the log end offset, so their bases follow each other without gaps, except where the
 // cleaner took records away. For that the cleaner may touch only segments below the checkpointed recovery point.
 //
+// # Producers
+//
+// Every log remembers its idempotent and transactional producers, so that a retry is answered and not appended again, and so
+// that read_committed consumers stop in time; package producers decides. That state is a function of the log's batches. It is
+// rebuilt from the newest snapshot and what follows it: after a stop, and after a truncation. What was remembered is never
+// trusted beyond the batches that are there, see snapshot.go.
+//
 // # Who owns what
 //
 // [Manager] owns the log directories, their locks, checkpoints and background loops. A Log belongs to the manager; the
