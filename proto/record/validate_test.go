@@ -98,6 +98,7 @@ func hostileBatches(t testing.TB) []hostile {
 		{"transactional without producer id", 42, field64(t, 43, -1), nil, kerr.InvalidRecord, "without a producer id"},
 		{"producer id without sequence", 43, field32(t, 53, -1), nil, kerr.InvalidRecord, "sequence number -1"},
 		{"producer id with sequence -2147483648", 43, field32(t, 53, math.MinInt32), nil, kerr.InvalidRecord, "sequence"},
+		{"coordinator's batch with sequence -2", 43, field32(t, 53, -2), func(v *record.Validation) { v.AllowNoSequence = true }, kerr.InvalidRecord, "sequence number -2"},
 		{"producer id without epoch", 43, field16(t, 51, -1), nil, kerr.InvalidRecord, "epoch -1"},
 		{"producer id -2", 43, field64(t, 43, -2), nil, kerr.InvalidRecord, "producer id is -2"},
 		{"codec 5", 44, field16(t, 21, 0x15), nil, kerr.UnsupportedCompressionType, "codec"},
