@@ -119,5 +119,13 @@ func (c *Config) codec() (codec record.Codec, keep bool, err error) {
 	return codec, false, err
 }
 
+// segmentMs is SegmentMs, and MaxCompactionLagMs if that is less: only closed segments are compacted.
+func (c *Config) segmentMs() int64 {
+	if c.Compacts() && c.MaxCompactionLagMs > 0 {
+		return min(c.SegmentMs, c.MaxCompactionLagMs)
+	}
+	return c.SegmentMs
+}
+
 // segmentBytes is SegmentBytes within what a position in an index can express.
 func (c *Config) segmentBytes() int64 { return min(max(int64(c.SegmentBytes), 14), math.MaxInt32) }

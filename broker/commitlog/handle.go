@@ -36,11 +36,11 @@ func (h *handle) get() (vfs.File, error) {
 func (h *handle) open(flag int) (vfs.File, error) {
 	h.turn.Lock()
 	defer h.turn.Unlock()
-	if h.closed {
-		return nil, &fs.PathError{Op: "open", Path: h.path, Err: fs.ErrClosed}
-	}
 	if f := h.file.Load(); f != nil {
 		return *f, nil
+	}
+	if h.closed {
+		return nil, &fs.PathError{Op: "open", Path: h.path, Err: fs.ErrClosed}
 	}
 	f, err := h.fs.OpenFile(h.path, flag, filePerm)
 	if err != nil {
@@ -48,6 +48,13 @@ func (h *handle) open(flag int) (vfs.File, error) {
 	}
 	h.file.Store(&f)
 	return f, nil
+}
+
+// forbid keeps the file from being opened, because its name is about to be another's. If it is open it stays so, until close.
+func (h *handle) forbid() {
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	h.closed = true
 }
 
 // release closes the descriptor; the next use opens it again.

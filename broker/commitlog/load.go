@@ -179,7 +179,8 @@ func (d *loader) removeNames(names []string) error {
 //	.deleted  removal had begun              → removed
 //	.cleaned  output that is not complete    → removed
 //	.swap     complete output                → takes the place of the segments that it covers; but removed when there is a
-//	                                           .cleaned of the same or a smaller base: then more output was to come
+//	                                           .cleaned of the same or a smaller base: then more output was to come. Indexes
+//	                                           are taken over, too: if their .log has no .swap any more, it has its final name
 //	.tmp      a file that was being replaced → removed
 func (d *loader) settleLeftovers(names []string) ([]string, error) {
 	var dead, swaps, rest []string
@@ -199,22 +200,44 @@ func (d *loader) settleLeftovers(names []string) ([]string, error) {
 			rest = append(rest, name)
 		}
 	}
-	var done []string
+	var done, indexes []string
 	for _, name := range swaps {
-		base, suffix, ok := parseSegmentName(name)
-		if !ok || unfinished >= 0 && base >= unfinished || suffix != logSuffix+swapSuffix {
-			dead = append(dead, name) // indexes of a swap are built again from its .log
-			continue
+		switch base, suffix, ok := parseSegmentName(name); {
+		case !ok || unfinished >= 0 && base >= unfinished:
+			dead = append(dead, name)
+		case suffix == logSuffix+swapSuffix:
+			done = append(done, name)
+		default:
+			indexes = append(indexes, name)
 		}
-		done = append(done, name)
 	}
 	if err := d.removeNames(dead); err != nil {
 		return nil, err
 	}
-	if len(done) == 0 {
+	var err error
+	if len(done) > 0 {
+		if rest, err = d.swapIn(done, rest); err != nil {
+			return nil, err
+		}
+	}
+	return d.finishNames(indexes, rest)
+}
+
+// finishNames takes the .swap off names, durably, and returns all names that are then there.
+func (d *loader) finishNames(swaps, rest []string) ([]string, error) {
+	for _, name := range swaps {
+		final := strings.TrimSuffix(name, swapSuffix)
+		if err := d.fs.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, final)); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(rest, final) {
+			rest = append(rest, final)
+		}
+	}
+	if len(swaps) == 0 {
 		return rest, nil
 	}
-	return d.swapIn(done, rest)
+	return rest, d.fs.SyncDir(d.dir)
 }
 
 // swapIn puts complete cleaner output in the place of the segments that it covers. Until the originals are gone for good the
@@ -244,14 +267,7 @@ func (d *loader) swapIn(swaps, rest []string) ([]string, error) {
 	if err := d.removeNames(covered); err != nil {
 		return nil, err
 	}
-	for _, name := range swaps {
-		final := strings.TrimSuffix(name, swapSuffix)
-		if err := d.fs.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, final)); err != nil {
-			return nil, err
-		}
-		names = append(names, final)
-	}
-	return names, d.fs.SyncDir(d.dir)
+	return d.finishNames(swaps, names)
 }
 
 // swapEnd returns the offset after the last batch of a .swap file, at least the one after its base.

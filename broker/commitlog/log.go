@@ -60,6 +60,8 @@ type logHooks struct {
 	checkpoint func(l *Log) error
 	// startLowered writes the log start offsets of the directory's logs to disk if this log's is lower than what is there.
 	startLowered func(l *Log) error
+	// cleanedLowered writes on disk that nothing from an offset on is clean, if cleaner-offset-checkpoint says otherwise.
+	cleanedLowered func(l *Log, to cluster.Offset) error
 	// discard takes over segments that have left the log, and removes their files, under their new names, after
 	// file.delete.delay.ms.
 	discard func(l *Log, segments []*segment, files []string)

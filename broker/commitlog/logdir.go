@@ -94,7 +94,8 @@ func (d *logDir) hooks() logHooks {
 			}
 			return d.writeLogStarts()
 		},
-		discard: d.discard,
+		discard:        d.discard,
+		cleanedLowered: func(l *Log, to cluster.Offset) error { return d.lowerCleaned(l.tp, to) },
 	}
 }
 

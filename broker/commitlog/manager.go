@@ -53,6 +53,8 @@ type ManagerConfig struct {
 	// ProducerIDExpirationCheckInterval is producer.id.expiration.check.interval.ms: how often producers are looked for that have
 	// expired; 0 means ten minutes.
 	ProducerIDExpirationCheckInterval time.Duration
+	// Cleaner is about compaction.
+	Cleaner CleanerConfig
 	// Logger takes the room's messages; nil means none.
 	Logger hclog.Logger
 	// Now is the clock; nil means time.Now.
@@ -112,6 +114,7 @@ type Manager struct {
 	claims map[cluster.TopicPartition]chan struct{} // creations and deletions under way
 
 	stats counters
+	clean cleanerPool
 	// producerExpiration is producer.id.expiration.ms. All logs look at it.
 	producerExpiration atomic.Int64
 
@@ -332,6 +335,7 @@ func (m *Manager) Delete(tp cluster.TopicPartition) error {
 		return err
 	}
 	p.log.retire()
+	m.clean.await(p.log)
 	name := deleteDirName(tp)
 	if err := p.dir.fs.Rename(p.log.dir, filepath.Join(p.dir.path, name)); err != nil {
 		return p.dir.fail("rename a partition for deletion", err)

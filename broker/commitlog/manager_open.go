@@ -30,6 +30,7 @@ func OpenManager(ctx context.Context, cfg ManagerConfig) (*Manager, error) {
 	}
 	m.cfg = cfg
 	m.SetProducerIDExpiration(cfg.ProducerIDExpiration)
+	m.clean.init(cfg.Cleaner)
 	m.stopCtx, m.stop = context.WithCancel(context.Background())
 	for _, path := range cfg.Dirs {
 		m.dirs = append(m.dirs, newLogDir(path, cfg.FS, cfg.Logger, m.dirFailed))
@@ -264,6 +265,9 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool) erro
 	if other, ok := m.placedIn(tp); ok {
 		return errors.Join(fmt.Errorf("load log directory %s: partition %s is also in %s", d.path, tp, other.path), l.abandon())
 	}
+	if err := d.lowerCleaned(tp, l.LogEndOffset()); err != nil {
+		_ = d.fail("write cleaner offsets", err)
+	}
 	m.add(d, l)
 	if err := d.online(); err != nil {
 		l.fence(err)
@@ -281,13 +285,16 @@ func (m *Manager) placedIn(tp cluster.TopicPartition) (*logDir, bool) {
 
 // Start starts the background loops: one for each directory, so that a slow disk holds up no other. Each flushes the segments
 // that were rolled and the logs whose flush.ms has passed, writes the checkpoints of recovery points and log starts, and
-// removes deleted partitions and segments, and applies retention.
+// removes deleted partitions and segments, and applies retention. The cleaner's threads work for all directories.
 func (m *Manager) Start() {
 	m.once.Do(func() {
 		for _, d := range m.dirs {
 			if d.online() == nil {
 				m.loops.Go(func() { m.run(d) })
 			}
+		}
+		for range m.clean.cfg.Threads {
+			m.loops.Go(m.runCleaner)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -248,9 +249,10 @@ type walk struct {
 	epoch  cluster.LeaderEpoch
 	reason string // why the walk ended before the end of the file
 
-	buf  []byte // bytes of the file from bufAt on
-	at   int64
-	size int64
+	chunk int    // how much is read at a time; 0 means recoverChunk
+	buf   []byte // bytes of the file from at on
+	at    int64
+	size  int64
 }
 
 // run visits every good batch. The batch is valid until visit returns.
@@ -313,7 +315,7 @@ func (w *walk) bytes(f io.ReaderAt, n int64) ([]byte, error) {
 	if off := w.pos - w.at; off >= 0 && off+n <= int64(len(w.buf)) {
 		return w.buf[off : off+n], nil
 	}
-	want := min(max(n, recoverChunk), w.size-w.pos)
+	want := min(max(n, int64(cmp.Or(w.chunk, recoverChunk))), w.size-w.pos)
 	if int64(cap(w.buf)) < want {
 		w.buf = make([]byte, want)
 	}

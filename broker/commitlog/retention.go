@@ -146,14 +146,14 @@ func (l *Log) dropExpired() (segments int, bytes int64, err error) {
 	done := l.settle(gone)
 	defer done()
 	l.setSegments(slices.Clone(list[segments:]))
-	names, err := l.markDeleted(gone, list[segments])
+	names, err := l.markDeleted(gone, gone, list[segments])
 	if err == nil {
 		err = l.fs.SyncDir(l.dir)
 	}
+	l.hooks.discard(l, gone, names)
 	if err != nil {
 		return 0, 0, l.failHard("apply retention", err)
 	}
-	l.hooks.discard(l, gone, names)
 	return segments, bytes, nil
 }
 
@@ -169,30 +169,35 @@ func (l *Log) settle(segs []*segment) (done func()) {
 	return l.flush.end
 }
 
-// markDeleted renames the files of segments to .deleted and returns the new names. What producers had done before a segment
-// goes with it if that is also known of the segment after them.
-func (l *Log) markDeleted(segs []*segment, after *segment) (names []string, err error) {
-	suffixes := []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix}
-	_, err = l.fs.Stat(filepath.Join(l.dir, segmentName(after.base, snapshotSuffix)))
-	switch {
-	case err == nil:
-		suffixes = append(suffixes, snapshotSuffix)
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+// markDeleted renames the files of segments to .deleted and returns the new names. The snapshots of what producers had done before
+// other segments go with them, if there is one of the segment after them.
+func (l *Log) markDeleted(segs, snapshots []*segment, after *segment) (names []string, err error) {
+	rename := func(s *segment, suffix string) error {
+		path := filepath.Join(l.dir, segmentName(s.base, suffix))
+		err := l.fs.Rename(path, path+deletedSuffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		names = append(names, path+deletedSuffix)
+		return err
 	}
 	for _, s := range segs {
-		for _, suffix := range suffixes {
-			path := filepath.Join(l.dir, segmentName(s.base, suffix))
-			err := l.fs.Rename(path, path+deletedSuffix)
-			switch {
-			case err == nil:
-				names = append(names, path+deletedSuffix)
-			case !errors.Is(err, fs.ErrNotExist):
+		for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
+			if err := rename(s, suffix); err != nil {
 				return names, err
 			}
 		}
 	}
-	return names, nil
+	_, err = l.fs.Stat(filepath.Join(l.dir, segmentName(after.base, snapshotSuffix)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return names, nil
+	}
+	for _, s := range snapshots {
+		if err == nil {
+			err = rename(s, snapshotSuffix)
+		}
+	}
+	return names, err
 }
 
 // trash holds segments that have left their logs. Their files have new names, and stay open for readers who came before.

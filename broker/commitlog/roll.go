@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -73,7 +74,7 @@ func (l *Log) rollLocked(base cluster.Offset, cfg *Config, now time.Time) error 
 		return l.fail("roll", err)
 	}
 	if err := old.seal(); err != nil {
-		return l.failHard("roll", err)
+		return l.failHard("roll", errors.Join(err, fresh.close()))
 	}
 	l.flush.names.Store(true)
 	l.setSegments(append(slices.Clone(list), fresh))

@@ -157,7 +157,7 @@ func (s *segment) shouldRoll(f rollFacts, cfg *Config, now time.Time) bool {
 	if f.first {
 		return false
 	}
-	if s.waited(f.maxTimestamp, now) > cfg.SegmentMs-s.jitterMs {
+	if s.waited(f.maxTimestamp, now) > cfg.segmentMs()-s.jitterMs {
 		return true
 	}
 	return s.idx.count >= s.idx.max || s.tidx.count >= s.tidx.max-1
@@ -222,7 +222,7 @@ func (s *segment) index(b record.Batch, pos int64, interval int) error {
 
 // indexSized is index for a batch of which only the header may be there.
 func (s *segment) indexSized(b record.Batch, size int, pos int64, interval int) error {
-	last, ts := cluster.Offset(b.LastOffset()), b.MaxTimestamp()
+	last, ts := cluster.Offset(b.LastOffset()), timeOf(b)
 	if !s.hasFirst {
 		s.hasFirst, s.firstTS = true, ts
 	}
@@ -244,6 +244,14 @@ func (s *segment) indexSized(b record.Batch, size int, pos int64, interval int) 
 	}
 	s.sinceIndex += size
 	return nil
+}
+
+// timeOf returns the largest timestamp of a batch. One that compaction has emptied still says what it once was, which is nobody's any more.
+func timeOf(b record.Batch) int64 {
+	if b.Count() == 0 {
+		return record.NoTimestamp
+	}
+	return b.MaxTimestamp()
 }
 
 // indexTime enters the largest timestamp into the time index if it is not there yet. One slot is kept for the roll.
@@ -384,7 +392,7 @@ func (s *segment) scan(pos int64, buf []byte, match func(found) bool) (at found,
 		}
 		at = found{
 			pos: pos, size: b.Length(), base: cluster.Offset(b.BaseOffset()), last: cluster.Offset(b.LastOffset()),
-			maxTS: b.MaxTimestamp(), leaderEpoch: cluster.LeaderEpoch(b.PartitionLeaderEpoch()),
+			maxTS: timeOf(b), leaderEpoch: cluster.LeaderEpoch(b.PartitionLeaderEpoch()),
 		}
 		if match(at) {
 			return at, true, nil

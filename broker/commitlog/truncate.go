@@ -73,6 +73,9 @@ func (l *Log) cutting(point cluster.Offset, change func(synced bool) error) erro
 			return l.fail("truncate", err)
 		}
 	}
+	if err := l.hooks.cleanedLowered(l, point); err != nil {
+		return l.fail("truncate", err)
+	}
 	l.cuts.Add(1)
 	defer l.cuts.Add(1)
 	if err := change(synced); err != nil {
