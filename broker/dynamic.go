@@ -92,6 +92,7 @@ func (b *Broker) settingsChanged(before, after *config.Server) {
 	case was && !is:
 		b.controller.UncleanElectionDisabled()
 	}
+	b.logs.SetCleaner(cleanerConfig(after))
 }
 
 // renewed is told of the next session.

@@ -9,6 +9,7 @@ import (
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/server"
+	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/controller"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
@@ -35,6 +36,7 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
 		RetentionInterval:  s.Milliseconds("log.retention.check.interval.ms"),
 		HighWatermark:      b.highWatermark,
+		Cleaner:            cleanerConfig(s),
 		Logger:             b.log.Named("log"),
 		Now:                time.Now,
 		OnDirFailure:       b.dirFailed,
@@ -49,6 +51,21 @@ func (b *Broker) openLogs(ctx context.Context) error {
 
 // maxRecoveryThreads bounds num.recovery.threads.per.data.dir: no disk gets faster by more.
 const maxRecoveryThreads = 1024
+
+// cleanerConfig returns the settings of compaction.
+func cleanerConfig(s *config.Server) commitlog.CleanerConfig {
+	c := commitlog.CleanerConfig{
+		DedupeBufferBytes: s.Long("log.cleaner.dedupe.buffer.size"),
+		LoadFactor:        s.Double("log.cleaner.io.buffer.load.factor"),
+		IOBufferBytes:     s.Int("log.cleaner.io.buffer.size"),
+		MaxBytesPerSecond: s.Double("log.cleaner.io.max.bytes.per.second"),
+		Backoff:           max(s.Milliseconds("log.cleaner.backoff.ms"), time.Millisecond),
+	}
+	if s.Bool("log.cleaner.enable") {
+		c.Threads = s.Int("log.cleaner.threads")
+	}
+	return c
+}
 
 // highWatermark returns how far a partition is replicated, for retention and compaction; unknown as long as the controller has not said what
 // the broker's part in it is.

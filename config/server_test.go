@@ -171,7 +171,7 @@ func TestLoadPrecedence(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	_, warnings, err := NewServer(with("num.partition", "3", "log.dir.s", "/x", "my.plugin.setting", "1", "log.cleaner.threads", "2", "num.io.threads", "8",
+	_, warnings, err := NewServer(with("num.partition", "3", "log.dir.s", "/x", "my.plugin.setting", "1", "log.dir.failure.timeout.ms", "2", "num.io.threads", "8",
 		"leader.replication.throttled.rate", "5"))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		"true the setting leader.replication.throttled.rate exists only as a dynamic one, in ZooKeeper; it is ignored",
-		"false the setting log.cleaner.threads has no effect: this is not available yet",
+		"false the setting log.dir.failure.timeout.ms has no effect: this is not available yet",
 		"true unknown broker setting log.dir.s is ignored; did you mean log.dirs?",
 		"true unknown broker setting my.plugin.setting is ignored",
 		"true unknown broker setting num.partition is ignored; did you mean num.partitions?",

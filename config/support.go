@@ -28,10 +28,6 @@ var noEffect = func() map[string]string {
 		},
 		notYet: {
 			"auto.leader.rebalance.enable", "leader.imbalance.per.broker.percentage", "leader.imbalance.check.interval.seconds",
-			"log.cleaner.enable", "log.cleaner.threads", "log.cleaner.dedupe.buffer.size", "log.cleaner.io.buffer.size",
-			"log.cleaner.io.buffer.load.factor", "log.cleaner.io.max.bytes.per.second", "log.cleaner.backoff.ms", "log.cleaner.min.cleanable.ratio",
-			"log.cleaner.delete.retention.ms", "log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", "log.cleanup.policy",
-			"log.retention.ms", "log.retention.minutes", "log.retention.hours", "log.retention.bytes",
 			"compression.gzip.level", "compression.lz4.level", "compression.zstd.level",
 			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",

@@ -37,6 +37,7 @@ type cleaner struct {
 	kept  []byte // what stays of it
 	again []byte // and compressed again
 	out   []byte // batches that wait to be written
+	io    int    // how much is read or written at a time, in bytes
 }
 
 // rest gives memory back that is not needed while there is nothing to do.
@@ -44,7 +45,7 @@ func (c *cleaner) rest() { *c = cleaner{m: c.m} }
 
 // ioBytes is how much a thread reads or writes at a time.
 func (c *cleaner) ioBytes() int {
-	cfg := &c.m.clean.cfg
+	cfg := c.m.clean.config()
 	return max(cfg.IOBufferBytes/max(cfg.Threads, 1)/2, minIOBuffer)
 }
 
@@ -70,6 +71,7 @@ type round struct {
 // *StorageError the log may be fenced.
 func (c *cleaner) clean(ctx context.Context, j *judged, now time.Time) (round, error) {
 	cfg := j.log.cfg.Load()
+	c.io = c.ioBytes()
 	r := round{c: c, ctx: ctx, l: j.log, cfg: cfg, end: j.work.FirstDirty}
 	err := r.run(j, now)
 	if err != nil && (j.log.cuts.Load() != j.cuts || j.log.Err() != nil || ctx.Err() != nil || gone(err) && j.log.moved(j.list)) {
@@ -129,7 +131,7 @@ func (r *round) checkpoint(j *judged) error {
 // index reads keys into the offset map, and sets end to where it stopped.
 func (r *round) index(j *judged) error {
 	w := &j.work
-	pool := &r.c.m.clean.cfg
+	pool := r.c.m.clean.config()
 	r.c.table.Reset(int64(w.FirstUncleanable-w.FirstDirty), pool.DedupeBufferBytes/int64(max(pool.Threads, 1)), pool.LoadFactor)
 	aborted, err := r.l.AbortedTransactions(w.FirstDirty, w.FirstUncleanable)
 	if err != nil {
@@ -178,7 +180,7 @@ func (r *round) index(j *judged) error {
 // each visits the batches of a segment, as they are and decompressed, until visit does not want more. last is true for the last one. A batch is valid
 // until visit returns.
 func (r *round) each(seg *segment, visit func(b, plain record.Batch, last bool) (more bool, err error)) error {
-	w := &walk{s: seg, end: seg.base, epoch: cluster.NoLeaderEpoch, chunk: r.c.ioBytes(), buf: r.c.read[:0]}
+	w := &walk{s: seg, end: seg.base, epoch: cluster.NoLeaderEpoch, chunk: r.c.io, buf: r.c.read[:0]}
 	defer func() {
 		if r.c.read = w.buf; cap(r.c.read) > maxIdleBuffer {
 			r.c.read = nil
@@ -349,7 +351,7 @@ func (r *round) put(out *segment, b record.Batch) error {
 		return &outputError{err}
 	}
 	r.c.out = append(r.c.out, b...)
-	if len(r.c.out) >= r.c.ioBytes() {
+	if len(r.c.out) >= r.c.io {
 		return r.flush(out)
 	}
 	return nil

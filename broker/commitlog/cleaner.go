@@ -54,10 +54,12 @@ const minIOBuffer = 16 << 10
 
 // cleanerPool is what the cleaner's threads share.
 type cleanerPool struct {
-	cfg      CleanerConfig
-	throttle *throttle
+	throttle throttle
 
 	mu          sync.Mutex // guards what follows; never held over IO
+	cfg         CleanerConfig
+	started     bool // and not stopped
+	running     int  // threads
 	busy        map[*Log]chan struct{}
 	uncleanable map[*Log]error
 	stats       CleanerStats
@@ -65,8 +67,59 @@ type cleanerPool struct {
 
 func (p *cleanerPool) init(cfg CleanerConfig) {
 	p.cfg = cfg.withDefaults()
-	p.throttle = newThrottle(p.cfg.MaxBytesPerSecond)
+	p.throttle.set(p.cfg.MaxBytesPerSecond)
 	p.busy, p.uncleanable = map[*Log]chan struct{}{}, map[*Log]error{}
+}
+
+// config returns the settings in force.
+func (p *cleanerPool) config() CleanerConfig {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg
+}
+
+// SetCleaner changes the settings of compaction, which are dynamic settings of the broker. Rounds under way go on with the memory
+// that they have; threads that are too many end after theirs.
+func (m *Manager) SetCleaner(cfg CleanerConfig) {
+	cfg = cfg.withDefaults()
+	m.clean.throttle.set(cfg.MaxBytesPerSecond)
+	m.clean.mu.Lock()
+	defer m.clean.mu.Unlock()
+	m.clean.cfg = cfg
+	m.startCleanersLocked()
+}
+
+// startCleaners starts the cleaner's threads.
+func (m *Manager) startCleaners() {
+	m.clean.mu.Lock()
+	defer m.clean.mu.Unlock()
+	m.clean.started = true
+	m.startCleanersLocked()
+}
+
+// startCleanersLocked starts as many threads as are missing.
+func (m *Manager) startCleanersLocked() {
+	for p := &m.clean; p.started && p.running < p.cfg.Threads; p.running++ {
+		m.loops.Go(m.runCleaner)
+	}
+}
+
+// stop keeps new threads from being started.
+func (p *cleanerPool) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started = false
+}
+
+// surplus reports whether the calling thread is one too many, and is to end.
+func (p *cleanerPool) surplus() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running <= p.cfg.Threads {
+		return false
+	}
+	p.running--
+	return true
 }
 
 // await waits until nobody compacts a log any more, which must be unusable already.
@@ -121,12 +174,12 @@ type judged struct {
 	cuts  uint64
 }
 
-// runCleaner is a thread of the cleaner, until Close.
+// runCleaner is a thread of the cleaner, until Close or until there are too many.
 func (m *Manager) runCleaner() {
 	c := &cleaner{m: m}
-	wait := time.NewTimer(m.clean.cfg.Backoff)
+	wait := time.NewTimer(m.clean.config().Backoff)
 	defer wait.Stop()
-	for {
+	for !m.clean.surplus() {
 		select {
 		case <-m.stopCtx.Done():
 			return
@@ -137,7 +190,7 @@ func (m *Manager) runCleaner() {
 				return
 			}
 		}
-		wait.Reset(m.clean.cfg.Backoff)
+		wait.Reset(m.clean.config().Backoff)
 	}
 }
 

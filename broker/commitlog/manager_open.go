@@ -293,9 +293,7 @@ func (m *Manager) Start() {
 				m.loops.Go(func() { m.run(d) })
 			}
 		}
-		for range m.clean.cfg.Threads {
-			m.loops.Go(m.runCleaner)
-		}
+		m.startCleaners()
 	})
 }
 
@@ -345,6 +343,7 @@ func (m *Manager) Close(ctx context.Context) (err error) {
 	m.closing.Do(func() {
 		m.stop()
 		m.once.Do(func() {}) // no Start after this
+		m.clean.stop()
 		m.loops.Wait()
 		errs := make([]error, len(m.dirs))
 		var wg sync.WaitGroup

@@ -10,9 +10,8 @@ import (
 // throttle spreads IO over time so that it stays below a rate, on average over a second. It is safe for concurrent use; whoever comes
 // while others wait is put behind them.
 type throttle struct {
-	rate float64 // bytes per second; math.Inf(1) means no limit
-
 	mu   sync.Mutex // held for a few instructions
+	rate float64    // bytes per second; math.Inf(1) means no limit
 	next time.Time  // when the budget is balanced again
 }
 
@@ -22,17 +21,23 @@ const maxPause = time.Hour
 // burst is how much time's budget may be saved up.
 const burst = time.Second
 
-func newThrottle(rate float64) *throttle {
+// set changes the rate; 0 means no limit.
+func (t *throttle) set(rate float64) {
 	if rate <= 0 || rate >= math.MaxFloat64 {
 		rate = math.Inf(1)
 	}
-	return &throttle{rate: rate}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rate = rate
 }
 
 // reserve takes n bytes from the budget and returns how long to wait before they may be used.
 func (t *throttle) reserve(now time.Time, n int) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if math.IsInf(t.rate, 1) {
+		return 0
+	}
 	if oldest := now.Add(-burst); t.next.Before(oldest) {
 		t.next = oldest
 	}
@@ -42,9 +47,6 @@ func (t *throttle) reserve(now time.Time, n int) time.Duration {
 
 // wait takes n bytes from the budget, and waits until they may be used. The error is that of ctx.
 func (t *throttle) wait(ctx context.Context, n int) error {
-	if math.IsInf(t.rate, 1) {
-		return ctx.Err()
-	}
 	d := t.reserve(time.Now(), n)
 	if d <= 0 {
 		return ctx.Err()
