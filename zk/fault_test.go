@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -466,6 +468,50 @@ func TestCloseSession(t *testing.T) {
 		r.close()
 		l.shut(c)
 		l.shut(other)
+	})
+}
+
+// unanswered is a connection that ends right before the answer to closeSession.
+type unanswered struct {
+	net.Conn
+	closing bool
+}
+
+func (u *unanswered) Write(p []byte) (int, error) {
+	u.closing = len(p) == 12 // a header and nothing else
+	return u.Conn.Write(p)
+}
+
+func (u *unanswered) Read(p []byte) (int, error) {
+	if !u.closing {
+		return u.Conn.Read(p)
+	}
+	if _, err := io.ReadFull(u.Conn, make([]byte, 4+replyHeaderSize)); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}
+
+func TestALostAnswerToCloseSessionIsAskedForAgain(t *testing.T) {
+	newLab(t, func(t *testing.T, l *lab) {
+		c := l.open("zk:2181")
+		id, password := c.Session().ID(), c.Session().Password()
+		cfg := l.config("zk:2181")
+		dial, dialled := cfg.Dial, 0
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if dialled++; dialled == 1 && err == nil {
+				conn = &unanswered{Conn: conn}
+			}
+			return conn, err
+		}
+		if err := CloseSession(t.Context(), cfg, id, password); err != nil {
+			t.Errorf("after %d connections: %v", dialled, err)
+		}
+		if dialled != 2 {
+			t.Errorf("%d connections, want 2", dialled)
+		}
+		l.shut(c)
 	})
 }
 

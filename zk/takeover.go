@@ -30,6 +30,9 @@ func CloseSession(ctx context.Context, cfg Config, id int64, passwd []byte) erro
 	var errs []error
 	for _, i := range rand.Perm(len(addrs)) {
 		err := closeAt(ctx, cfg, addrs[i], id, passwd)
+		for again := 0; errors.Is(err, errUnanswered) && again < closeAttempts && ctx.Err() == nil; again++ {
+			err = closeAt(ctx, cfg, addrs[i], id, passwd) // a session that was closed is not known any more
+		}
 		if err == nil {
 			return nil
 		}
@@ -40,6 +43,13 @@ func CloseSession(ctx context.Context, cfg Config, id int64, passwd []byte) erro
 	}
 	return fmt.Errorf("close the previous zookeeper session 0x%x: %w", id, errors.Join(errs...))
 }
+
+// errUnanswered means that closeSession was sent, and the connection ended before the answer. Apache's server does that when the session still has
+// another connection: it may close either first.
+var errUnanswered = errors.New("read the answer to closeSession")
+
+// closeAttempts is how often a server is asked again for an answer that was lost.
+const closeAttempts = 3
 
 // closeAt tries one server: it takes the session up and closes it.
 func closeAt(ctx context.Context, cfg Config, addr string, id int64, passwd []byte) error {
@@ -88,7 +98,7 @@ func closeOn(conn net.Conn, cfg Config, id int64, passwd []byte) error {
 	for {
 		body, err := readFrame(conn, maxHandshake)
 		if err != nil {
-			return fmt.Errorf("read the answer to closeSession: %w", err)
+			return fmt.Errorf("%w: %w", errUnanswered, err)
 		}
 		if len(body) >= replyHeaderSize && binary.BigEndian.Uint32(body) == xid {
 			return nil
