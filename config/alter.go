@@ -58,7 +58,7 @@ func (s *Server) AlterTopic(topic string, overrides map[string]string, changes [
 // invalid, or the settings do not fit together afterwards, it returns a [*kerr.Error] with Kafka's code and text instead. What is there
 // already and does not change is not judged: other programs may understand it.
 func (s *Server) AlterBroker(own, all map[string]string, changes []Change) (map[string]string, error) {
-	after, err := alterBroker(own, changes, DynamicBroker)
+	after, err := AlterOffline(own, changes, DynamicBroker)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +67,17 @@ func (s *Server) AlterBroker(own, all map[string]string, changes []Change) (map[
 
 // AlterBrokerDefaults is [Server.AlterBroker] for the dynamic settings that all brokers share. Whether they fit together is judged for this broker.
 func (s *Server) AlterBrokerDefaults(own, all map[string]string, changes []Change) (map[string]string, error) {
-	after, err := alterBroker(all, changes, DynamicDefaultBroker)
+	after, err := AlterOffline(all, changes, DynamicDefaultBroker)
 	if err != nil {
 		return nil, err
 	}
 	return after, s.judge(own, after)
 }
 
-// alterBroker makes the changes in one place if each is possible there (DynamicBrokerConfig.validate).
-func alterBroker(current map[string]string, changes []Change, place Source) (map[string]string, error) {
+// AlterOffline makes changes to dynamic settings of brokers in one place, [DynamicBroker] or [DynamicDefaultBroker], if each is possible there
+// (DynamicBrokerConfig.validate). How the settings fit together is for the broker to judge: this is for a tool that writes to ZooKeeper while the
+// broker is down.
+func AlterOffline(current map[string]string, changes []Change, place Source) (map[string]string, error) {
 	after, err := applyChanges(brokerKeys, current, changes)
 	if err != nil {
 		return nil, err
