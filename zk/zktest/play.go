@@ -221,7 +221,7 @@ func (g *game) next() move {
 	case n < 84:
 		return g.multiRead(player)
 	case n < 90:
-		return g.addWatch(player)
+		return g.addWatch()
 	case n < 93:
 		return g.withdraw(player)
 	case n < 95:
@@ -375,8 +375,8 @@ func (sd *side) multi(player int, op jute.Op, ops []jute.MultiOp) string {
 	return out + sd.events(map[int][]jute.WatcherEvent{player: r.Events}, false)
 }
 
-func (g *game) addWatch(player int) move {
-	player = pick(g, persistentPlayer, recursivePlayer)
+func (g *game) addWatch() move {
+	player := pick(g, persistentPlayer, recursivePlayer)
 	mode := jute.AddWatchMode(player - persistentPlayer)
 	path := g.path()
 	return func(sd *side) string {
