@@ -87,7 +87,11 @@ func (s *settings) readBroker(ctx context.Context, st *store.Store) (before, aft
 	before = s.current()
 	after, warnings := before.WithDynamic(own, shared)
 	for _, w := range warnings {
-		s.log.Warn(w.Text)
+		if w.Severity == config.Warn {
+			s.log.Warn(w.Text)
+		} else {
+			s.log.Info(w.Text)
+		}
 	}
 	s.broker.Store(after)
 	return before, after, nil

@@ -234,6 +234,9 @@ func (s *Server) layers(thisBroker, allBrokers map[string]string) (*Server, []Wa
 				continue
 			}
 			m[name] = v
+			if why := noEffect[name]; why != "" {
+				warnings = append(warnings, Warning{Info, name, fmt.Sprintf("the setting %s has no effect: %s", name, why)})
+			}
 		}
 		return m
 	}
