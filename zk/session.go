@@ -29,6 +29,7 @@ type Session struct {
 	log    hclog.Logger
 	conn   *gozk.Conn
 	opened chan struct{} // closed once conn is set
+	hangup chan struct{} // holds a token for whoever closes conn; closed once that is done
 	hosts  *hosts
 	lease  *lease
 	watch  registry
@@ -64,8 +65,9 @@ func newSession(cfg Config, addrs []string, chroot string, gen uint64) (*Session
 	s := &Session{
 		cfg: cfg, chroot: chroot, gen: gen, log: cfg.Logger.With("session", gen),
 		opened: make(chan struct{}), lease: newLease(), slots: make(chan struct{}, cfg.MaxInFlight),
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), hangup: make(chan struct{}, 1),
 	}
+	s.hangup <- struct{}{}
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.hosts = newHosts(addrs, s.over.Load)
 	s.watch.init()
@@ -280,8 +282,17 @@ func (s *Session) end(err error) {
 	s.wg.Go(func() {
 		<-s.opened
 		s.dropConn()
-		s.conn.Close() // up to three seconds, for a farewell that nobody hears
+		s.hangUp() // up to three seconds, for a farewell that nobody hears
 	})
+}
+
+// hangUp closes the library's connection and waits until that is done, whoever does it. The library would make the second caller wait for a mutex,
+// and virtual time with it.
+func (s *Session) hangUp() {
+	if _, first := <-s.hangup; first {
+		s.conn.Close()
+		close(s.hangup)
+	}
 }
 
 // finish marks the session as over and reports whether it was not before.
@@ -316,7 +327,7 @@ func (s *Session) close(ctx context.Context) error {
 	s.wg.Go(func() {
 		defer close(farewell)
 		<-s.opened
-		s.conn.Close()
+		s.hangUp()
 	})
 	var err error
 	select {
