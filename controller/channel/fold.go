@@ -49,20 +49,20 @@ func fold(bodies []state.Body) []state.Body {
 	}
 	var out []state.Body
 	if len(before) > 0 {
-		out = append(out, &state.StopRequest{Partitions: inOrder(before)})
+		out = append(out, &state.StopRequest{Partitions: cluster.InOrder(before)})
 	}
 	if len(become) > 0 {
-		r := &state.BecomeRequest{Partitions: inOrder(become)}
+		r := &state.BecomeRequest{Partitions: cluster.InOrder(become)}
 		for _, id := range slices.Sorted(maps.Keys(leaders)) {
 			r.Leaders = append(r.Leaders, leaders[id])
 		}
 		out = append(out, r)
 	}
 	if brokers != nil {
-		out = append(out, &state.MetadataRequest{Partitions: inOrder(metadata), Brokers: brokers.Brokers})
+		out = append(out, &state.MetadataRequest{Partitions: cluster.InOrder(metadata), Brokers: brokers.Brokers})
 	}
 	if len(after) > 0 {
-		out = append(out, &state.StopRequest{Partitions: inOrder(after)})
+		out = append(out, &state.StopRequest{Partitions: cluster.InOrder(after)})
 	}
 	return out
 }
@@ -73,16 +73,4 @@ func lastStop(noted map[cluster.TopicPartition]state.StopPartition, s state.Stop
 		return old
 	}
 	return s
-}
-
-// inOrder returns the values of a map by topic and partition.
-func inOrder[V any](of map[cluster.TopicPartition]V) []V {
-	if len(of) == 0 {
-		return nil
-	}
-	out := make([]V, 0, len(of))
-	for _, tp := range slices.SortedFunc(maps.Keys(of), cluster.TopicPartition.Compare) {
-		out = append(out, of[tp])
-	}
-	return out
 }

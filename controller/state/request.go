@@ -244,7 +244,7 @@ func (b *batch) flush(m *Machine) {
 		if !m.registered(id) {
 			continue
 		}
-		req := &BecomeRequest{Partitions: sortedValues(b.become[id])}
+		req := &BecomeRequest{Partitions: cluster.InOrder(b.become[id])}
 		leaders := make(map[cluster.BrokerID]struct{})
 		for _, p := range req.Partitions {
 			leaders[p.State.Leader] = struct{}{}
@@ -263,7 +263,7 @@ func (b *batch) flush(m *Machine) {
 		}
 	}
 	if len(b.metadataBrokers) > 0 {
-		req := &MetadataRequest{Partitions: sortedValues(b.metadata), Brokers: m.brokerList()}
+		req := &MetadataRequest{Partitions: cluster.InOrder(b.metadata), Brokers: m.brokerList()}
 		for _, id := range slices.Sorted(maps.Keys(b.metadataBrokers)) {
 			if m.registered(id) {
 				m.request(id, req)
@@ -272,7 +272,7 @@ func (b *batch) flush(m *Machine) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(b.stop)) {
 		if m.registered(id) {
-			m.request(id, &StopRequest{Partitions: sortedValues(b.stop[id])})
+			m.request(id, &StopRequest{Partitions: cluster.InOrder(b.stop[id])})
 		}
 	}
 	*b = batch{}
@@ -284,16 +284,4 @@ func (m *Machine) request(id cluster.BrokerID, body Body) {
 		return
 	}
 	m.out.Requests = append(m.out.Requests, Request{Broker: id, BrokerEpoch: m.brokers[id].Epoch, Body: body})
-}
-
-// sortedValues returns the values of a map in the order of their topic partitions.
-func sortedValues[V any](of map[cluster.TopicPartition]V) []V {
-	if len(of) == 0 {
-		return nil
-	}
-	out := make([]V, 0, len(of))
-	for _, tp := range slices.SortedFunc(maps.Keys(of), cluster.TopicPartition.Compare) {
-		out = append(out, of[tp])
-	}
-	return out
 }

@@ -8,6 +8,8 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,6 +74,18 @@ type TopicPartition struct {
 // String returns the form that Kafka prints and names directories by: topic, a dash, partition.
 func (tp TopicPartition) String() string {
 	return tp.Topic + "-" + strconv.Itoa(int(tp.Partition))
+}
+
+// InOrder returns the values of a map in the order of their topic partitions; nil when there are none.
+func InOrder[V any](of map[TopicPartition]V) []V {
+	if len(of) == 0 {
+		return nil
+	}
+	out := make([]V, 0, len(of))
+	for _, tp := range slices.SortedFunc(maps.Keys(of), TopicPartition.Compare) {
+		out = append(out, of[tp])
+	}
+	return out
 }
 
 // Compare orders topic partitions by topic, then by partition number. It returns -1, 0 or 1.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -51,6 +52,22 @@ func (a *appender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// stream appends to dst what w makes of src. It does not keep dst.
+func (a *appender) stream(w interface {
+	io.WriteCloser
+	Reset(io.Writer)
+}, dst, src []byte) ([]byte, error) {
+	a.buf = dst
+	w.Reset(a)
+	_, err := w.Write(src)
+	if err == nil {
+		err = w.Close()
+	}
+	out := a.buf
+	a.buf = nil
+	return out, err
+}
+
 // grow returns p with room for n bytes after its end.
 func grow(p []byte, n int) []byte { return slices.Grow(p, n) }
 
@@ -73,14 +90,7 @@ func compressGzip(dst, src []byte, level int) ([]byte, error) {
 		}
 		c = &gzipCompressor{w: w}
 	}
-	c.dst.buf = dst
-	c.w.Reset(&c.dst)
-	_, err := c.w.Write(src)
-	if err == nil {
-		err = c.w.Close()
-	}
-	out := c.dst.buf
-	c.dst.buf = nil
+	out, err := c.dst.stream(c.w, dst, src)
 	pool.Put(c)
 	return out, err
 }
@@ -107,14 +117,7 @@ func compressLZ4(dst, src []byte, level int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	c.dst.buf = dst
-	c.w.Reset(&c.dst)
-	_, err := c.w.Write(src)
-	if err == nil {
-		err = c.w.Close()
-	}
-	out := c.dst.buf
-	c.dst.buf = nil
+	out, err := c.dst.stream(c.w, dst, src)
 	pool.Put(c)
 	return out, err
 }

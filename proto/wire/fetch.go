@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -181,43 +180,16 @@ func (r *FetchResponse) unmarshalWire(data mem.BufferSlice) error {
 	return eachField(slab, "FetchResponse", func(f field) error {
 		switch f.num {
 		case 1:
-			t, err := decodeFetchTopic(f.bytes, &total)
+			name, partitions, err := decodeTopic(f.bytes, "FetchableTopic", &total, decodeFetchPartition)
 			if err != nil {
 				return err
 			}
-			r.Topics = append(r.Topics, t)
+			r.Topics = append(r.Topics, FetchTopic{name, partitions})
 		case 2:
 			r.ThrottleTimeMs = f.int32()
 		}
 		return nil
 	})
-}
-
-func decodeFetchTopic(b []byte, total *int) (FetchTopic, error) {
-	if *total++; *total > MaxPartitionsPerRequest {
-		return FetchTopic{}, errTooManyPartitions
-	}
-	var t FetchTopic
-	err := eachField(b, "FetchableTopic", func(f field) error {
-		switch f.num {
-		case 1:
-			t.Name = f.string()
-			if !utf8.ValidString(t.Name) {
-				return errNotUTF8
-			}
-		case 2:
-			if *total++; *total > MaxPartitionsPerRequest {
-				return errTooManyPartitions
-			}
-			p, err := decodeFetchPartition(f.bytes)
-			if err != nil {
-				return err
-			}
-			t.Partitions = append(t.Partitions, p)
-		}
-		return nil
-	})
-	return t, err
 }
 
 func decodeFetchPartition(b []byte) (FetchPartition, error) {

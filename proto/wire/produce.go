@@ -128,11 +128,11 @@ func (r *ProduceRequest) unmarshalWire(data mem.BufferSlice) error {
 		case 3:
 			r.TimeoutMs = f.int32()
 		case 4:
-			t, err := decodeProduceTopic(f.bytes, &total)
+			name, partitions, err := decodeTopic(f.bytes, "TopicProduceData", &total, decodeProducePartition)
 			if err != nil {
 				return err
 			}
-			r.Topics = append(r.Topics, t)
+			r.Topics = append(r.Topics, ProduceTopic{name, partitions})
 		}
 		return nil
 	})
@@ -143,37 +143,16 @@ func (r *ProduceRequest) unmarshalWire(data mem.BufferSlice) error {
 	return nil
 }
 
-func decodeProduceTopic(b []byte, total *int) (ProduceTopic, error) {
-	if *total++; *total > MaxPartitionsPerRequest {
-		return ProduceTopic{}, errTooManyPartitions
-	}
-	var t ProduceTopic
-	err := eachField(b, "TopicProduceData", func(f field) error {
+func decodeProducePartition(b []byte) (ProducePartition, error) {
+	var p ProducePartition
+	err := eachField(b, "PartitionProduceData", func(f field) error {
 		switch f.num {
 		case 1:
-			t.Name = f.string()
-			if !utf8.ValidString(t.Name) {
-				return errNotUTF8
-			}
+			p.Index = f.int32()
 		case 2:
-			if *total++; *total > MaxPartitionsPerRequest {
-				return errTooManyPartitions
-			}
-			var p ProducePartition
-			if err := eachField(f.bytes, "PartitionProduceData", func(f field) error {
-				switch f.num {
-				case 1:
-					p.Index = f.int32()
-				case 2:
-					p.Records = f.bytes[:len(f.bytes):len(f.bytes)]
-				}
-				return nil
-			}); err != nil {
-				return err
-			}
-			t.Partitions = append(t.Partitions, p)
+			p.Records = f.bytes[:len(f.bytes):len(f.bytes)]
 		}
 		return nil
 	})
-	return t, err
+	return p, err
 }

@@ -17,6 +17,7 @@ package wire
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
@@ -175,4 +176,32 @@ func eachField(b []byte, what string, f func(field) error) error {
 		}
 	}
 	return nil
+}
+
+// decodeTopic decodes a message that holds a topic's name (1) and messages for its partitions (2). total counts topics and partitions of the whole
+// request, so that a few bytes cannot make a receiver hold much.
+func decodeTopic[P any](b []byte, what string, total *int, decode func([]byte) (P, error)) (name string, partitions []P, err error) {
+	if *total++; *total > MaxPartitionsPerRequest {
+		return "", nil, errTooManyPartitions
+	}
+	err = eachField(b, what, func(f field) error {
+		switch f.num {
+		case 1:
+			name = f.string()
+			if !utf8.ValidString(name) {
+				return errNotUTF8
+			}
+		case 2:
+			if *total++; *total > MaxPartitionsPerRequest {
+				return errTooManyPartitions
+			}
+			p, err := decode(f.bytes)
+			if err != nil {
+				return err
+			}
+			partitions = append(partitions, p)
+		}
+		return nil
+	})
+	return name, partitions, err
 }
