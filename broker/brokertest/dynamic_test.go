@@ -471,3 +471,81 @@ func TestDescribeLogDirs(t *testing.T) {
 		}
 	})
 }
+
+func TestEveryBrokerLearnsOfChanges(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3})
+		cl := c.Client(t)
+		results, err := admin.New(cl).CreateTopics(t.Context(), []admin.NewTopic{{Name: "events", Assignments: map[int32][]cluster.BrokerID{0: {0}, 1: {1}, 2: {2}}}}, admin.CreateOptions{})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+		p, err := producer.New(cl, producer.Retries(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(t.Context())
+		// limits says for each partition whether it takes a record of 2000 bytes.
+		limits := func() string {
+			t.Helper()
+			synctest.Wait()
+			got := ""
+			for i := range int32(3) {
+				_, err := p.Send(t.Context(), producer.Record{Topic: "events", Partition: producer.To(i), Value: make([]byte, 2000)})
+				switch {
+				case err == nil:
+					got += "+"
+				case errors.Is(err, kerr.MessageTooLarge):
+					got += "-"
+				default:
+					t.Fatal(err)
+				}
+			}
+			return got
+		}
+		for _, step := range []struct {
+			typ          ottlapb.ConfigResourceType
+			name, change string
+			want         string
+		}{
+			{brokerResource, "", "message.max.bytes=1000", "---"},
+			{brokerResource, "1", "message.max.bytes=3000", "-+-"},
+			{brokerResource, "", "message.max.bytes!", "+++"},
+			{brokerResource, "2", "message.max.bytes=1000", "++-"},
+			{topicResource, "events", "max.message.bytes=4000", "+++"},
+			{topicResource, "events", "max.message.bytes=1000", "---"},
+			{topicResource, "events", "max.message.bytes!", "++-"},
+		} {
+			mustAlter(t, cl, step.typ, step.name, step.change)
+			if got := limits(); got != step.want {
+				t.Errorf("after %s of %q: %s, want %s", step.change, step.name, got, step.want)
+			}
+		}
+		if err := alter(t, cl, brokerResource, "2", "message.max.bytes=many"); !errors.Is(err, kerr.InvalidRequest) {
+			t.Errorf("an invalid value: %v", err)
+		}
+	})
+}
+
+// TestTopicsThatAreMadeAgainForgetTheirSettings deletes a topic, whose settings go without a notification, and makes it again.
+func TestTopicsThatAreMadeAgainForgetTheirSettings(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{})
+		cl := c.Client(t)
+		for i := range 5 {
+			createTopic(t, cl, "events", 1, nil)
+			if err := sendOne(t, cl, "events", 2000); err != nil {
+				t.Fatalf("round %d: %v", i, err)
+			}
+			mustAlter(t, cl, topicResource, "events", "max.message.bytes=1000")
+			if err := sendOne(t, cl, "events", 2000); !errors.Is(err, kerr.MessageTooLarge) {
+				t.Fatalf("round %d: %v", i, err)
+			}
+			r, err := admin.New(cl).DeleteTopics(t.Context(), []string{"events"}, 0)
+			if err != nil || r[0].Err != nil {
+				t.Fatal(err, r)
+			}
+			synctest.Wait() // the name is free once everything is gone
+		}
+	})
+}
