@@ -9,16 +9,20 @@ import (
 
 // codes that package jute has no name for.
 const (
-	noQuorum             jute.Code = -13
-	reconfigInProgress   jute.Code = -14
-	invalidCallback      jute.Code = -113
-	notReadOnly          jute.Code = -119
-	ephemeralOnLocal     jute.Code = -120
-	sessionRequiresSASL  jute.Code = -124
-	quotaExceeded        jute.Code = -125
-	throttled            jute.Code = -127
-	exitFailed                     = 1
-	exitUnknownCommand             = 127
+	noQuorum            jute.Code = -13
+	reconfigInProgress  jute.Code = -14
+	invalidCallback     jute.Code = -113
+	notReadOnly         jute.Code = -119
+	ephemeralOnLocal    jute.Code = -120
+	sessionRequiresSASL jute.Code = -124
+	quotaExceeded       jute.Code = -125
+	throttled           jute.Code = -127
+)
+
+// Exit codes.
+const (
+	exitFailed         = 1
+	exitUnknownCommand = 127
 )
 
 // codeTexts are the words of ZooKeeper's client for result codes (Java class KeeperException).

@@ -27,6 +27,7 @@ func splitLine(line string) []string {
 type arguments struct {
 	options map[string]string // by name without dash
 	rest    []string
+	usage   string // the line to show when they make no sense
 }
 
 // has reports whether an option was given.
@@ -54,9 +55,19 @@ func parseVersion(text string) (int32, error) {
 }
 
 // parseArguments tells options from arguments the way Apache Commons CLI does, with its messages: options may stand anywhere, flags may share a dash, a
-// value may stand in the same word as its option. flags and values are the names of options without and with a value.
-func parseArguments(args, flags, values []string) (*arguments, error) {
+// value may stand in the same word as its option.
+func parseArguments(args []string, c *command) (*arguments, error) {
 	a := &arguments{options: map[string]string{}}
+	flags, values := c.flags, c.values
+	chosen := ""
+	choose := func(name, value string) error {
+		if c.oneOf && chosen != "" && chosen != name {
+			return failed("org.apache.commons.cli.AlreadySelectedException: The option '" + name + "' was specified but an option from this group has already been selected: '" + chosen + "'")
+		}
+		chosen = name
+		a.options[name] = value
+		return nil
+	}
 	for i := 0; i < len(args); i++ {
 		word := args[i]
 		if word == "--" {
@@ -68,6 +79,7 @@ func parseArguments(args, flags, values []string) (*arguments, error) {
 			continue
 		}
 		name, value, attached := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		var err error
 		switch {
 		case slices.Contains(values, name):
 			if !attached {
@@ -76,18 +88,21 @@ func parseArguments(args, flags, values []string) (*arguments, error) {
 				}
 				value = args[i]
 			}
-			a.options[name] = value
+			err = choose(name, value)
 		case slices.Contains(flags, name) && !attached:
-			a.options[name] = ""
+			err = choose(name, "")
 		case slices.Contains(values, word[1:2]):
-			a.options[word[1:2]] = word[2:]
+			err = choose(word[1:2], word[2:])
 		default:
 			for _, letter := range word[1:] {
 				if !slices.Contains(flags, string(letter)) {
 					return nil, failed("org.apache.commons.cli.UnrecognizedOptionException: Unrecognized option: " + word)
 				}
-				a.options[string(letter)] = ""
+				err = choose(string(letter), "")
 			}
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return a, nil

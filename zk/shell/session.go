@@ -19,6 +19,9 @@ const maxReply = 64 << 20
 // pauseAfterRound is how long a session rests when no server could be reached.
 const pauseAfterRound = time.Second
 
+// minPatience is how long at least a server has to take up a session.
+const minPatience = time.Second
+
 // sessionState is the state of a session, in the words of ZooKeeper's client.
 type sessionState string
 
@@ -127,7 +130,11 @@ func (s *session) run(ctx context.Context) {
 		s.tell(event{state: "SyncConnected", kind: "None"})
 		s.up(nc)
 		failedAuth := s.receive(nc)
-		s.down(nc)
+		why := jute.ConnectionLoss
+		if failedAuth {
+			why = jute.AuthFailed
+		}
+		s.down(nc, why)
 		switch {
 		case failedAuth:
 			end.state = "AuthFailed"
@@ -146,7 +153,7 @@ var errExpired = errors.New("session expired")
 
 // connect makes a connection and takes up the session on it.
 func (s *session) connect(ctx context.Context, addr string) (net.Conn, error) {
-	patience := s.timeout / time.Duration(len(s.target.hosts))
+	patience := max(s.timeout/time.Duration(3*len(s.target.hosts)), minPatience) // so that there is time for another before the session expires
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	nc, err := s.dial(ctx, "tcp", addr)
@@ -200,8 +207,8 @@ func (s *session) up(nc net.Conn) {
 	s.change(connected)
 }
 
-// down ends the use of a connection. What was under way may or may not have been done.
-func (s *session) down(nc net.Conn) {
+// down ends the use of a connection. What was under way may or may not have been done; why is its error.
+func (s *session) down(nc net.Conn, why jute.Code) {
 	_ = nc.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,7 +216,7 @@ func (s *session) down(nc net.Conn) {
 	lost := s.pending
 	s.pending = nil
 	for _, c := range lost {
-		c.reply <- reply{code: jute.ConnectionLoss}
+		c.reply <- reply{code: why}
 	}
 	if s.state == connected {
 		s.change(connecting)
