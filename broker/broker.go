@@ -5,7 +5,7 @@
 //
 // Starting (F§7.17): lock the log directories, end the previous process's ZooKeeper session, connect to ZooKeeper and create the persistent
 // paths, agree on the cluster id and the broker id, load and recover the logs, bind the listeners, register the broker, start the
-// controller, and only then answer clients. Closing goes the other way: stop answering, demote the replicas, checkpoint and
+// controller, and only then answer clients. Closing goes the other way: hand leaderships over to other brokers, stop answering, demote the replicas, checkpoint and
 // close the logs, resign, take the registration away, close the ZooKeeper session.
 //
 // # Sessions
@@ -33,6 +33,7 @@ import (
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
+	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/config"
@@ -86,6 +87,7 @@ type Broker struct {
 	settings   *settings
 	dynamics   *dynamics
 	logs       *commitlog.Manager
+	peers      *peer.Peers
 	replicas   *replica.Manager
 	roles      atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
 	metadata   *metadata.Cache

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/server"
 	"github.com/ottla/ottla/config"
@@ -106,6 +107,15 @@ func (b *Broker) openListeners(context.Context) error {
 // openReplicas starts the room that plays the roles which the controller gives.
 func (b *Broker) openReplicas(context.Context) error {
 	s := b.cfg.Settings
+	b.peers = peer.New(peer.Config{
+		BrokerID:          b.id,
+		Metadata:          b.metadata,
+		Listener:          s.InterBrokerListener(),
+		Dial:              b.cfg.Dial,
+		LeaderTimeout:     s.Milliseconds("replica.socket.timeout.ms"),
+		ControllerTimeout: s.Milliseconds("controller.socket.timeout.ms"),
+	})
+	b.onClose(func(context.Context) error { b.peers.Close(); return nil })
 	b.replicas = replica.New(replica.Config{
 		BrokerID:             b.id,
 		BrokerEpoch:          b.registrar.brokerEpoch,
@@ -116,7 +126,16 @@ func (b *Broker) openReplicas(context.Context) error {
 		MinISR:               b.settings.minISR,
 		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
 		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
-		Now:                  time.Now,
+		Peers:                peers{b.peers},
+		Fetch: replica.FetchSettings{
+			Fetchers:          s.Int("num.replica.fetchers"),
+			MaxWait:           s.Milliseconds("replica.fetch.wait.max.ms"),
+			MinBytes:          s.Int("replica.fetch.min.bytes"),
+			MaxBytes:          s.Int("replica.fetch.response.max.bytes"),
+			PartitionMaxBytes: s.Int("replica.fetch.max.bytes"),
+			Backoff:           s.Milliseconds("replica.fetch.backoff.ms"),
+		},
+		Now:    time.Now,
 		Logger:               b.log.Named("replica"),
 	})
 	b.roles.Store(b.replicas)
@@ -132,6 +151,7 @@ func (b *Broker) serve(ctx context.Context) error {
 		Replicas:   b.replicas,
 		Metadata:   b.metadata,
 		Topics:     topicAdmin{b.controller},
+		Controller: b.controller,
 		Configs:    describer{b.settings},
 		Alterer:    newAlterer(b.settings, b.dynamics),
 		LogDirs:    logDirs{b.logs},
@@ -157,6 +177,7 @@ func (b *Broker) serve(ctx context.Context) error {
 		return err
 	}
 	srv.SetServing(true)
+	b.onClose(b.handOver)
 	return nil
 }
 
@@ -193,6 +214,7 @@ func (b *Broker) openController(context.Context) error {
 		Metadata:            b.metadata,
 		Dial:                b.cfg.Dial,
 		InterBrokerListener: s.InterBrokerListener(),
+		RequestTimeout:      s.Milliseconds("controller.socket.timeout.ms"),
 		Logger:              b.log.Named("controller"),
 		Now:                 time.Now,
 		NumPartitions:       s.Int("num.partitions"),

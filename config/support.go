@@ -31,11 +31,9 @@ var noEffect = func() map[string]string {
 			"compression.gzip.level", "compression.lz4.level", "compression.zstd.level",
 			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
-			"controlled.shutdown.enable", "controlled.shutdown.max.retries", "controlled.shutdown.retry.backoff.ms", "controller.socket.timeout.ms",
 			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms",
-			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads", "num.replica.fetchers",
-			"replica.fetch.backoff.ms", "replica.fetch.max.bytes", "replica.fetch.min.bytes", "replica.fetch.response.max.bytes", "replica.fetch.wait.max.ms",
-			"replica.socket.timeout.ms", "request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
+			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads",
+			"request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
 		},
 	} {
 		for _, name := range names {

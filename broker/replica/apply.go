@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,6 +28,10 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 				"controller", int32(order.ControllerID), "controller-epoch", int32(order.ControllerEpoch),
 				"leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch), "error", err)
 		}
+	}
+	if m.fetchers != nil {
+		m.fetchers.settle()
+		m.alterer.begin()
 	}
 	m.checkpoints.begin(m.cfg.HWCheckpointInterval, m.checkpoint, m.cfg.Logger)
 	return kerr.None, outcomes
@@ -63,14 +68,28 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 	}
 	if s.Leader != m.cfg.BrokerID {
 		p.follow(s)
+		if m.fetchers != nil {
+			if err := p.settleTail(s.LeaderEpoch); err != nil && !errors.Is(err, errNotFollowing) {
+				return p.checkStorage(err), err
+			}
+			m.fetchers.assign(p, s.Leader, s.LeaderEpoch)
+		}
 		m.cfg.Logger.Debug("following", "partition", s.TopicPartition.String(), "leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch))
 		return kerr.None, nil
 	}
+	m.stopFetching(p)
 	if err := p.leadFrom(s); err != nil {
 		return p.checkStorage(err), err
 	}
 	m.cfg.Logger.Debug("leading", "partition", s.TopicPartition.String(), "leader-epoch", int32(s.LeaderEpoch), "high-watermark", int64(p.HighWatermark()))
 	return kerr.None, nil
+}
+
+// stopFetching makes nobody copy a partition any more.
+func (m *Manager) stopFetching(p *Partition) {
+	if m.fetchers != nil {
+		m.fetchers.unassign(p.tp)
+	}
 }
 
 // judge decides whether a state may be applied to p, which is nil for a partition that this broker does not hold (F§2.10 rule 3). A state with
@@ -178,6 +197,9 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 				"delete", s.Delete, "leader-epoch", int32(s.LeaderEpoch), "error", err)
 		}
 	}
+	if m.fetchers != nil {
+		m.fetchers.settle()
+	}
 	return kerr.None, outcomes
 }
 
@@ -190,6 +212,7 @@ func (m *Manager) stopLocked(s *StopPartition) (kerr.Code, error) {
 		if s.outdated(st.epoch) {
 			return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, st.epoch)
 		}
+		m.stopFetching(p)
 		p.stop()
 		if s.Delete {
 			m.mu.Lock()

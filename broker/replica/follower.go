@@ -1,5 +1,15 @@
 package replica
 
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/record"
+	"github.com/ottla/ottla/proto/wire"
+)
+
 // follow makes this broker a follower of whoever leads now, or of nobody while there is no leader (F§3.2). Those who wait for the
 // watermark of a leader learn that it leads no more.
 func (p *Partition) follow(s *PartitionState) {
@@ -17,8 +27,159 @@ func (p *Partition) yield(next *standing) {
 	p.gate.Lock()
 	p.mu.Lock()
 	p.lead = nil
-	p.mu.Unlock()
 	p.become(next)
+	p.mu.Unlock()
 	p.gate.Unlock()
 	p.watchers.tell(everything)
+}
+
+// errNotFollowing says that the partition has got another role or leader epoch meanwhile.
+var errNotFollowing = errors.New("the partition does not follow in that leader epoch any more")
+
+// follows reports whether the partition follows in that leader epoch.
+func (p *Partition) follows(epoch cluster.LeaderEpoch) bool {
+	st := p.state.Load()
+	return st.role == following && st.epoch == epoch
+}
+
+// asFollower runs f while the partition follows in that leader epoch and cannot get another role. f does disk IO.
+func (p *Partition) asFollower(epoch cluster.LeaderEpoch, f func() error) error {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	if !p.follows(epoch) {
+		return errNotFollowing
+	}
+	return f()
+}
+
+// replicate takes over what the leader of that epoch has sent: its records as they are, and what it says of the high watermark and of the log's
+// start (F§3.3). The records are not needed any more when it returns.
+func (p *Partition) replicate(epoch cluster.LeaderEpoch, sent *wire.FetchPartition) error {
+	var news News
+	err := p.asFollower(epoch, func() error {
+		if end := p.log.LogEndOffset(); sent.FetchOffset != end {
+			return fmt.Errorf("the leader answers for offset %d, and the log of %s ends at %d", sent.FetchOffset, p.tp, end)
+		}
+		if len(sent.Records) > 0 {
+			if err := p.appendReplicated(sent.Records); err != nil {
+				return err
+			}
+			news |= EndMoved
+		}
+		if p.raiseWatermark(sent.HighWatermark) {
+			news |= WatermarkMoved
+		}
+		if start := min(sent.LogStartOffset, p.HighWatermark()); start > p.log.LogStartOffset() {
+			news |= StartMoved
+			return p.log.AdvanceLogStart(start)
+		}
+		return nil
+	})
+	p.watchers.tell(news)
+	return err
+}
+
+// appendReplicated appends batches of the leader. A log that is empty because it begins where the leader's does begins a little earlier if the
+// leader's start lies within a batch: batches are not split.
+func (p *Partition) appendReplicated(records []byte) error {
+	_, err := p.log.AppendAsFollower(records)
+	if kerr.CodeOf(err) != kerr.OffsetOutOfRange || p.log.LogStartOffset() != p.log.LogEndOffset() {
+		return err
+	}
+	first, _, splitErr := record.Split(records)
+	if splitErr != nil || cluster.Offset(first.LastOffset()) < p.log.LogEndOffset() {
+		return err
+	}
+	if err := p.log.TruncateFullyAndStartAt(cluster.Offset(first.BaseOffset())); err != nil {
+		return err
+	}
+	_, err = p.log.AppendAsFollower(records)
+	return err
+}
+
+// raiseWatermark moves the high watermark up to the leader's, as far as the log reaches, and reports whether it moved. It does not fall here:
+// what this follower knows to be replicated stays so, even if a new leader does not know it yet.
+func (p *Partition) raiseWatermark(leaders cluster.Offset) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	current := cluster.Offset(p.watermark.Load())
+	next := max(current, min(leaders, p.log.LogEndOffset()), p.log.LogStartOffset())
+	p.watermark.Store(int64(next))
+	return next > current
+}
+
+// clampWatermark brings the high watermark back into the log after it was cut.
+func (p *Partition) clampWatermark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	current := cluster.Offset(p.watermark.Load())
+	p.watermark.Store(int64(min(max(current, p.log.LogStartOffset()), p.log.LogEndOffset())))
+}
+
+// diverged cuts off what the leader of that epoch does not have, given where it says that the logs part at the latest (F§3.5). It returns false
+// if there was nothing to cut, which no correct leader makes happen.
+func (p *Partition) diverged(epoch cluster.LeaderEpoch, leaders EpochEnd) (progress bool, err error) {
+	err = p.asFollower(epoch, func() error {
+		end, latest, watermark := p.log.LogEndOffset(), p.log.LatestEpoch(), p.HighWatermark()
+		own := EpochEnd{cluster.NoLeaderEpoch, cluster.UnknownOffset}
+		if e, o, ok := p.log.EndOffsetForEpoch(leaders.Epoch); ok {
+			own = EpochEnd{e, o}
+		}
+		to := truncationPoint(leaders, own, watermark, end)
+		p.noteTruncation(to, end, watermark, leaders)
+		if err := p.log.Truncate(to); err != nil {
+			return err
+		}
+		p.clampWatermark()
+		progress = p.log.LogEndOffset() != end || p.log.LatestEpoch() != latest
+		return nil
+	})
+	if progress {
+		p.watchers.tell(everything)
+	}
+	return progress, err
+}
+
+func (p *Partition) noteTruncation(to, end, watermark cluster.Offset, leaders EpochEnd) {
+	report := p.env.logger.Info
+	if to < watermark {
+		report = p.env.logger.Warn // only an unclean election can bring this about
+	}
+	report("truncating to what the leader has", "partition", p.tp.String(), "from", int64(end), "to", int64(to), "high-watermark", int64(watermark),
+		"leader-says-epoch", int32(leaders.Epoch), "ends-at", int64(leaders.End))
+}
+
+// reconcile brings the log to where the leader of that epoch, whose log reaches from start to end, can serve it again after it said
+// OFFSET_OUT_OF_RANGE (F§3.3).
+func (p *Partition) reconcile(epoch cluster.LeaderEpoch, start, end cluster.Offset) error {
+	err := p.asFollower(epoch, func() error {
+		own := p.log.LogEndOffset()
+		switch {
+		case end < own:
+			p.noteTruncation(end, own, p.HighWatermark(), EpochEnd{cluster.NoLeaderEpoch, end})
+			if err := p.log.Truncate(end); err != nil {
+				return err
+			}
+		case start > own:
+			p.env.logger.Warn("the leader's log begins beyond this one; starting over there", "partition", p.tp.String(), "end", int64(own), "leaders-start", int64(start))
+			if err := p.log.TruncateFullyAndStartAt(start); err != nil {
+				return err
+			}
+		}
+		p.clampWatermark()
+		return nil
+	})
+	p.watchers.tell(everything)
+	return err
+}
+
+// settleTail prepares a log without leader epochs for following: nothing could find out where it parts from the leader's, so what is not known
+// to be replicated goes (F§3.3).
+func (p *Partition) settleTail(epoch cluster.LeaderEpoch) error {
+	return p.asFollower(epoch, func() error {
+		if p.log.LatestEpoch() != cluster.NoLeaderEpoch || p.HighWatermark() >= p.log.LogEndOffset() {
+			return nil
+		}
+		return p.log.Truncate(p.HighWatermark())
+	})
 }

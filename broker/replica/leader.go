@@ -24,15 +24,16 @@ func (p *Partition) beginLeading(s *PartitionState) error {
 		return fmt.Errorf("note leader epoch %d of %s at offset %d: %w", s.LeaderEpoch, p.tp, end, err)
 	}
 	l := newLeadership(p.env.self, s.Replicas, s.ISR, end, p.env.now())
+	l.epoch, l.partitionEpoch = s.LeaderEpoch, s.PartitionEpoch
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.lead = l
-	p.mu.Unlock()
 	next := &standing{
 		role: leading, leader: p.env.self, epoch: s.LeaderEpoch, partitionEpoch: s.PartitionEpoch,
 		isr: len(l.isr), maximalISR: l.maximalSize(),
 	}
 	if p.become(next) {
-		p.advance()
+		p.advanceLocked()
 	}
 	return nil
 }
@@ -48,9 +49,8 @@ func (p *Partition) advanceLocked() bool {
 	if p.lead == nil {
 		return false
 	}
-	s := surroundings{now: p.env.now(), maxLag: p.env.maxLag, minISR: int(p.minISR.Load()), alive: p.env.alive}
 	current := cluster.Offset(p.watermark.Load())
-	next := p.lead.highWatermark(current, p.log.LogEndOffset(), &s)
+	next := p.lead.highWatermark(current, p.log.LogEndOffset(), p.surroundings())
 	p.watermark.Store(int64(next))
 	return next > current
 }
@@ -82,10 +82,26 @@ func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m 
 		news = StartMoved
 	}
 	r.progress = r.fetched(m)
+	if p.proposeFor(r) {
+		p.env.alter(p)
+	}
 	if p.advanceLocked() {
 		news |= WatermarkMoved
 	}
 	return news
+}
+
+// proposeFor proposes what the fetch of a replica calls for: that it joins the in-sync set, or that it leaves it because it has lost
+// records. The caller holds mu.
+func (p *Partition) proposeFor(r *remote) bool {
+	watermark := p.HighWatermark()
+	switch {
+	case !p.lead.inISR(r.id):
+		return p.proposeLocked(p.lead.expanded(r.id, watermark, p.surroundings()))
+	case r.lost(watermark):
+		return p.proposeLocked(p.lead.shrunk(watermark, p.log.LogEndOffset(), p.surroundings()))
+	}
+	return false
 }
 
 // assigned reports whether a broker is one of the other replicas of the partition that this broker leads.

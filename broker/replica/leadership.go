@@ -20,6 +20,13 @@ type leadership struct {
 	isr []cluster.BrokerID
 	// proposed is the in-sync set that the controller has been asked for and has not answered yet; nil when nothing is in flight.
 	proposed []cluster.BrokerID
+	// stuck means that the controller knows another state: what was proposed counts until the next order.
+	stuck bool
+	// notBefore is when the next change may be proposed at the earliest.
+	notBefore time.Time
+	// epoch is the leader epoch, and partitionEpoch the version of the state that isr is from.
+	epoch          cluster.LeaderEpoch
+	partitionEpoch cluster.PartitionEpoch
 	// epochStart is where the log ended when the epoch began.
 	epochStart cluster.Offset
 	// remotes are the other replicas.
@@ -42,6 +49,9 @@ func newLeadership(self cluster.BrokerID, replicas, isr []cluster.BrokerID, logE
 	}
 	return l
 }
+
+// inISR reports whether a replica belongs to the committed set.
+func (l *leadership) inISR(id cluster.BrokerID) bool { return slices.Contains(l.isr, id) }
 
 // inMaximal reports whether a replica belongs to the maximal ISR: the committed set together with the proposed one. So an addition
 // counts as soon as it is proposed, and a removal only once it is committed.

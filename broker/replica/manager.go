@@ -13,8 +13,10 @@ import (
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
+	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/wire"
 )
 
 // Config is what a [Manager] needs. BrokerID, Logs and Metadata are required.
@@ -39,13 +41,74 @@ type Config struct {
 	HWCheckpointInterval time.Duration
 	// MaxLag is replica.lag.time.max.ms; 0 means 30 s.
 	MaxLag time.Duration
+	// Peers are the other brokers; nil means that there are none: nothing is copied, and in-sync sets stay as the controller orders.
+	Peers Peers
+	// Fetch says how leaders are followed.
+	Fetch FetchSettings
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Logger is where the manager reports; nil means nowhere.
 	Logger hclog.Logger
 }
 
+// FetchSettings says how a follower fetches. Zero values mean Kafka's defaults.
+type FetchSettings struct {
+	// Fetchers is num.replica.fetchers, for each leader.
+	Fetchers int
+	// MaxWait is replica.fetch.wait.max.ms.
+	MaxWait time.Duration
+	// MinBytes is replica.fetch.min.bytes.
+	MinBytes int
+	// MaxBytes is replica.fetch.response.max.bytes, PartitionMaxBytes is replica.fetch.max.bytes.
+	MaxBytes, PartitionMaxBytes int
+	// Backoff is replica.fetch.backoff.ms: the longest pause after a failure.
+	Backoff time.Duration
+}
+
+func (s FetchSettings) withDefaults() FetchSettings {
+	if s.Fetchers <= 0 {
+		s.Fetchers = 1
+	}
+	if s.MaxWait <= 0 {
+		s.MaxWait = 500 * time.Millisecond
+	}
+	if s.MinBytes <= 0 {
+		s.MinBytes = 1
+	}
+	if s.MaxBytes <= 0 {
+		s.MaxBytes = 10 << 20
+	}
+	if s.PartitionMaxBytes <= 0 {
+		s.PartitionMaxBytes = 1 << 20
+	}
+	if s.Backoff <= 0 {
+		s.Backoff = time.Second
+	}
+	return s
+}
+
+// Peers are the other brokers of the cluster.
+type Peers interface {
+	// Leader returns a way to a leading broker, for one goroutine.
+	Leader(id cluster.BrokerID) Leader
+	// AlterPartition asks the active controller once to change in-sync replicas, as the broker that is registered under epoch.
+	AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []peer.ISRChange) ([]peer.ISRResult, error)
+}
+
+// Leader is the way to a leading broker: a fetch session on a connection. *peer.Leader is what a broker uses.
+type Leader interface {
+	// Fetch sends a request and waits for its answer. After an error the session is gone.
+	Fetch(ctx context.Context, req *peer.FetchRequest) (*wire.FetchResponse, error)
+	// Ends returns where the leader's log of a partition begins and ends.
+	Ends(ctx context.Context, tp cluster.TopicPartition, epoch cluster.LeaderEpoch) (start, end cluster.Offset, err error)
+	// Reset ends the session.
+	Reset()
+	// Close ends the session and the connection.
+	Close()
+}
+
 func (c Config) withDefaults() Config {
+	c.Fetch = c.Fetch.withDefaults()
 	if c.BrokerEpoch == nil {
 		c.BrokerEpoch = func() cluster.BrokerEpoch { return cluster.NoBrokerEpoch }
 	}
@@ -87,6 +150,8 @@ type Manager struct {
 	partitions map[cluster.TopicPartition]*Partition
 
 	checkpoints checkpointLoop
+	fetchers    *fetchers // nil without peers
+	alterer     *alterer  // nil without peers
 
 	// settings is held while settings are looked up and handed to a log, so that the latest win.
 	settings sync.Mutex
@@ -100,6 +165,10 @@ func New(cfg Config) *Manager {
 	m.env = environment{
 		self: cfg.BrokerID, now: cfg.Now, maxLag: cfg.MaxLag, logger: cfg.Logger,
 		alive: func(id cluster.BrokerID) bool { return cfg.Metadata.Image().IsLive(id) },
+	}
+	if cfg.Peers != nil {
+		m.fetchers, m.alterer = newFetchers(m), newAlterer(m)
+		m.env.alter = func(p *Partition) { m.alterer.push(p) }
 	}
 	return m
 }
@@ -202,6 +271,10 @@ func (m *Manager) Close(ctx context.Context) error {
 		return nil
 	}
 	m.closed = true
+	if m.fetchers != nil {
+		m.fetchers.close()
+		m.alterer.stop()
+	}
 	for _, p := range m.all() {
 		p.stop()
 	}

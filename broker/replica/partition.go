@@ -62,6 +62,7 @@ type environment struct {
 	now    func() time.Time
 	maxLag time.Duration
 	alive  func(cluster.BrokerID) bool
+	alter  func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
 	logger hclog.Logger
 }
 

@@ -121,20 +121,20 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	watermark := p.HighWatermark()
 	end := p.log.LogEndOffset()
 	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end}
+	// The epochs before the range: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
+	if r.isFollower() && pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
+		if d, code := p.diverging(pos); code != kerr.None {
+			return failedRead(code)
+		} else if d != nil {
+			res.Diverging = d
+			return res
+		}
+	}
 	if pos.Offset < res.LogStart || pos.Offset > end {
 		return outOfRange(res.LogStart)
 	}
 	bound := end
-	if r.isFollower() {
-		if pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
-			if d, code := p.diverging(pos); code != kerr.None {
-				return failedRead(code)
-			} else if d != nil {
-				res.Diverging = d
-				return res
-			}
-		}
-	} else {
+	if !r.isFollower() {
 		bound = min(p.bound(r, watermark), end)
 	}
 	if pos.Offset < bound && (size.MaxBytes > 0 || size.MinOneBatch) {

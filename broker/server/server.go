@@ -52,6 +52,8 @@ type Deps struct {
 	Alterer Alterer
 	// LogDirs shows what lies on disk; nil shows nothing.
 	LogDirs LogDirs
+	// Controller takes what other brokers ask of the controller; nil answers NOT_CONTROLLER.
+	Controller Controller
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
@@ -72,6 +74,7 @@ type Server struct {
 	ottlapb.UnsafeMetadataServiceServer
 	ottlapb.UnsafeTopicServiceServer
 	ottlapb.UnsafeControlServiceServer
+	ottlapb.UnsafeControllerServiceServer
 	ottlapb.UnsafeRecordServiceServer
 
 	deps   Deps
@@ -120,6 +123,7 @@ func (s *Server) Register(g *grpc.Server) {
 	ottlapb.RegisterMetadataServiceServer(g, s)
 	ottlapb.RegisterTopicServiceServer(g, s)
 	ottlapb.RegisterControlServiceServer(g, s)
+	ottlapb.RegisterControllerServiceServer(g, s)
 	ottlapb.RegisterRecordServiceServer(g, s)
 	grpc_health_v1.RegisterHealthServer(g, s.health)
 	reflection.Register(g)

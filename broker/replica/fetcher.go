@@ -1,0 +1,438 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/wire"
+)
+
+// fetcher copies partitions from one leader: one goroutine, one fetch session. A request is sent when everything of the previous answer is
+// appended, because that is what it tells the leader. add, remove and hurry are safe for concurrent use; the rest belongs to run.
+type fetcher struct {
+	env      *environment
+	settings FetchSettings
+	epoch    func() cluster.BrokerEpoch
+	leader   Leader
+	log      hclog.Logger
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wake     chan struct{} // has a token when there are changes
+
+	mu        sync.Mutex
+	changes   map[cluster.TopicPartition]*task // what is new; nil for a partition that leaves
+	interrupt context.CancelFunc               // ends the request under way, if it waits for news; nil when there is none
+
+	tasks    map[cluster.TopicPartition]*task
+	order    []*task // tasks by name
+	forget   []cluster.TopicPartition
+	failures int // of requests in a row
+}
+
+// task is a partition to copy.
+type task struct {
+	p *Partition
+	pursuit
+}
+
+func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch func() cluster.BrokerEpoch, leader Leader, log hclog.Logger) *fetcher {
+	f := &fetcher{
+		env: env, settings: s, epoch: epoch, leader: leader, log: log, wake: make(chan struct{}, 1),
+		changes: make(map[cluster.TopicPartition]*task), tasks: make(map[cluster.TopicPartition]*task),
+	}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	return f
+}
+
+// add makes the fetcher copy a partition in a leader epoch, with the next request.
+func (f *fetcher) add(p *Partition, epoch cluster.LeaderEpoch) {
+	f.change(p.tp, &task{p: p, pursuit: pursuit{epoch: epoch}})
+}
+
+// remove makes the fetcher leave a partition.
+func (f *fetcher) remove(tp cluster.TopicPartition) { f.change(tp, nil) }
+
+func (f *fetcher) change(tp cluster.TopicPartition, t *task) {
+	f.mu.Lock()
+	f.changes[tp] = t
+	f.mu.Unlock()
+}
+
+// hurry makes changes count at once: a request under way that waits for news of other partitions is given up for new ones.
+func (f *fetcher) hurry() {
+	f.mu.Lock()
+	if f.addedLocked() && f.interrupt != nil {
+		f.interrupt()
+	}
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// addedLocked reports whether there is a partition to add.
+func (f *fetcher) addedLocked() bool {
+	for _, t := range f.changes {
+		if t != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// takeChanges enters what add and remove have asked for.
+func (f *fetcher) takeChanges() {
+	f.mu.Lock()
+	changes := f.changes
+	if len(changes) > 0 {
+		f.changes = make(map[cluster.TopicPartition]*task)
+	}
+	f.mu.Unlock()
+	if len(changes) == 0 {
+		return
+	}
+	for tp, t := range changes {
+		old := f.tasks[tp]
+		switch {
+		case t == nil && old != nil:
+			f.drop(old)
+		case t != nil:
+			if old != nil {
+				t.inSession = old.inSession
+			}
+			f.tasks[tp] = t
+		}
+	}
+	f.sort()
+}
+
+// drop leaves a partition. The caller sorts afterwards.
+func (f *fetcher) drop(t *task) {
+	if t.inSession {
+		f.forget = append(f.forget, t.p.tp)
+	}
+	delete(f.tasks, t.p.tp)
+}
+
+func (f *fetcher) sort() { f.order = cluster.InOrder(f.tasks) }
+
+// run copies until the fetcher is stopped.
+func (f *fetcher) run() {
+	defer f.leader.Close()
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for f.ctx.Err() == nil {
+		f.takeChanges()
+		req, active, next := f.plan(f.env.now())
+		if active == 0 {
+			// The session would only answer for what it must forget: end it.
+			f.lose()
+			f.rest(timer, next)
+			continue
+		}
+		res, err := f.exchange(req)
+		switch {
+		case err == nil:
+			f.failures = 0
+			f.digest(res)
+		case errors.Is(err, errInterrupted):
+			f.lose()
+		default:
+			f.lose()
+			if f.ctx.Err() != nil {
+				return
+			}
+			f.failures++
+			d := pause(f.failures, f.settings.Backoff)
+			if f.failures == 1 {
+				f.log.Info("cannot fetch from the leader, trying again", "partitions", len(f.tasks), "error", err)
+			}
+			timer.Reset(d)
+			select {
+			case <-timer.C:
+			case <-f.ctx.Done():
+			}
+		}
+	}
+}
+
+// rest waits for changes, and until next if that is not zero.
+func (f *fetcher) rest(timer *time.Timer, next time.Time) {
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer.Reset(next.Sub(f.env.now()))
+		due = timer.C
+		defer timer.Stop()
+	}
+	select {
+	case <-due:
+	case <-f.wake:
+	case <-f.ctx.Done():
+	}
+}
+
+// lose ends the session.
+func (f *fetcher) lose() {
+	f.leader.Reset()
+	f.forget = nil
+	for _, t := range f.order {
+		t.lost()
+	}
+}
+
+// maxPlaced bounds how many partitions one request sets or forgets; the rest comes with the next one.
+const maxPlaced = 2000
+
+// plan builds the next request and returns how many partitions are copied, and when the first of those that wait is due; zero if none does.
+func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next time.Time) {
+	req = &peer.FetchRequest{
+		BrokerEpoch: f.epoch(), MaxWait: f.settings.MaxWait, MinBytes: f.settings.MinBytes, MaxBytes: f.settings.MaxBytes,
+		PartitionMaxBytes: f.settings.PartitionMaxBytes,
+	}
+	dropped, partial := false, false
+	for _, t := range f.order {
+		if !t.p.follows(t.epoch) {
+			f.drop(t)
+			dropped = true
+			continue
+		}
+		if !t.active(now) {
+			if t.inSession {
+				f.forget = append(f.forget, t.p.tp)
+				t.lost()
+			}
+			if !t.failed && (next.IsZero() || t.dueAt.Before(next)) {
+				next = t.dueAt
+			}
+			continue
+		}
+		active++
+		if t.placed && t.logStart == t.p.log.LogStartOffset() {
+			continue
+		}
+		if len(req.Set) == maxPlaced {
+			partial = true
+			continue
+		}
+		f.place(t, req)
+	}
+	if dropped {
+		f.sort()
+	}
+	n := min(len(f.forget), maxPlaced)
+	req.Forget, f.forget = f.forget[:n:n], f.forget[n:]
+	switch {
+	case partial || len(f.forget) > 0:
+		req.MaxWait = 0
+	case !next.IsZero():
+		req.MaxWait = min(req.MaxWait, max(next.Sub(now), time.Millisecond))
+	}
+	return req, active, next
+}
+
+// place puts a partition into the request.
+func (f *fetcher) place(t *task, req *peer.FetchRequest) {
+	t.inSession, t.placed, t.logStart = true, true, t.p.log.LogStartOffset()
+	req.Set = append(req.Set, peer.FetchPosition{
+		TopicPartition: t.p.tp, TopicID: *t.p.topicID.Load(), CurrentLeaderEpoch: t.epoch,
+		Offset: t.p.log.LogEndOffset(), LastFetchedEpoch: t.p.log.LatestEpoch(), LogStart: t.logStart,
+	})
+}
+
+// errInterrupted says that a request was given up because there is more to ask for.
+var errInterrupted = errors.New("interrupted")
+
+// exchange sends a request and waits for the answer, or for more to ask for.
+func (f *fetcher) exchange(req *peer.FetchRequest) (*wire.FetchResponse, error) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	f.mu.Lock()
+	if f.addedLocked() {
+		f.mu.Unlock()
+		return nil, errInterrupted
+	}
+	f.interrupt = cancel
+	f.mu.Unlock()
+	res, err := f.leader.Fetch(ctx, req)
+	f.mu.Lock()
+	f.interrupt = nil
+	f.mu.Unlock()
+	if err != nil && ctx.Err() != nil && f.ctx.Err() == nil {
+		return nil, errInterrupted
+	}
+	return res, err
+}
+
+// digest carries out what an answer asks for, one partition after the other; what goes wrong with one does not concern the others (KAFKA-5758).
+func (f *fetcher) digest(res *wire.FetchResponse) {
+	for i := range res.Topics {
+		topic := &res.Topics[i]
+		for j := range topic.Partitions {
+			a := &topic.Partitions[j]
+			t := f.tasks[cluster.TopicPartition{Topic: topic.Name, Partition: a.Index}]
+			if t == nil || !t.placed {
+				continue
+			}
+			f.react(t, a)
+		}
+	}
+}
+
+func (f *fetcher) react(t *task, a *wire.FetchPartition) {
+	var err error
+	switch reactionTo(a) {
+	case take:
+		if err = t.p.replicate(t.epoch, a); err == nil {
+			t.went()
+			return
+		}
+	case truncate:
+		var progress bool
+		if progress, err = t.p.diverged(t.epoch, EpochEnd{a.Diverging.Epoch, a.Diverging.EndOffset}); err == nil && progress {
+			t.again()
+			return
+		}
+	case askEnds:
+		if err = f.reconcile(t); err == nil {
+			// It is due at once, but a leader that keeps saying so must not be asked in a tight loop.
+			t.backOff(f.env.now(), f.settings.Backoff)
+			return
+		}
+	case giveUp:
+		f.log.Info("the leader epoch is over, waiting for the controller", "partition", t.p.tp.String(), "leader-epoch", int32(t.epoch))
+		t.giveUp()
+		return
+	case tryLater:
+		err = a.ErrorCode
+	}
+	f.failed(t, err)
+}
+
+// failed deals with an error of one partition.
+func (f *fetcher) failed(t *task, err error) {
+	if errors.Is(err, errNotFollowing) {
+		t.again() // plan drops it
+		return
+	}
+	if t.failures == 0 {
+		f.log.Info("cannot copy a partition, trying again", "partition", t.p.tp.String(), "leader-epoch", int32(t.epoch), "error", err)
+	}
+	if err != nil && t.p.checkStorage(err) == kerr.KafkaStorageError && t.p.state.Load().role == offline {
+		t.giveUp()
+		return
+	}
+	t.backOff(f.env.now(), f.settings.Backoff)
+}
+
+// reconcile asks the leader where its log begins and ends, and brings this one there.
+func (f *fetcher) reconcile(t *task) error {
+	start, end, err := f.leader.Ends(f.ctx, t.p.tp, t.epoch)
+	if err != nil {
+		return err
+	}
+	return t.p.reconcile(t.epoch, start, end)
+}
+
+// fetcherKey names a fetcher.
+type fetcherKey struct {
+	leader cluster.BrokerID
+	index  int
+}
+
+// fetchers are the fetchers of a broker. Its methods are safe for concurrent use.
+type fetchers struct {
+	m      *Manager
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	running map[fetcherKey]*fetcher
+	of      map[cluster.TopicPartition]fetcherKey
+	count   map[fetcherKey]int
+	closed  bool
+	alive   sync.WaitGroup
+}
+
+func newFetchers(m *Manager) *fetchers {
+	s := &fetchers{
+		m: m, running: make(map[fetcherKey]*fetcher), of: make(map[cluster.TopicPartition]fetcherKey), count: make(map[fetcherKey]int),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// assign makes the right fetcher, and no other, copy a partition from its leader, when settle is called.
+func (s *fetchers) assign(p *Partition, leader cluster.BrokerID, epoch cluster.LeaderEpoch) {
+	if leader == cluster.NoBroker {
+		s.unassign(p.tp)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	key := fetcherKey{leader, fetcherIndex(p.tp, s.m.cfg.Fetch.Fetchers)}
+	if old, ok := s.of[p.tp]; !ok || old != key {
+		s.unassignLocked(p.tp)
+		s.of[p.tp] = key
+		s.count[key]++
+	}
+	f := s.running[key]
+	if f == nil {
+		log := s.m.cfg.Logger.With("leader", int32(leader), "fetcher", key.index)
+		f = newFetcher(s.ctx, &s.m.env, s.m.cfg.Fetch, s.m.cfg.BrokerEpoch, s.m.cfg.Peers.Leader(leader), log)
+		s.running[key] = f
+		s.alive.Go(f.run)
+	}
+	f.add(p, epoch)
+}
+
+// unassign makes nobody copy a partition, when settle is called. What is under way is refused by the partition itself.
+func (s *fetchers) unassign(tp cluster.TopicPartition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unassignLocked(tp)
+}
+
+func (s *fetchers) unassignLocked(tp cluster.TopicPartition) {
+	key, ok := s.of[tp]
+	if !ok {
+		return
+	}
+	delete(s.of, tp)
+	s.count[key]--
+	s.running[key].remove(tp)
+}
+
+// settle makes what was assigned count, and ends the fetchers that have nothing to copy (F§2.10).
+func (s *fetchers) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, f := range s.running {
+		f.hurry()
+		if s.count[key] == 0 {
+			f.cancel()
+			delete(s.running, key)
+			delete(s.count, key)
+		}
+	}
+}
+
+// close ends all fetchers and waits for them.
+func (s *fetchers) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.alive.Wait()
+}

@@ -1,0 +1,102 @@
+package replica
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// How the in-sync set of a leader changes (F§3.4, F§2.12). One change of a partition is in flight at a time:
+//
+//	             a follower caught up, fell behind, or lost records
+//	committed ───────────────────────────────────────────────────────▶ proposed ─── asked again ──┐
+//	    ▲  ▲                                                            │  │  ▲                  │
+//	    │  └───────────── the controller wrote it ──────────────────────┘  │  └──────────────────┘
+//	    ├──────────────── a member may not join (yet) ─────────────────────┤
+//	    │                                                                  ▼ the controller knows another state
+//	    └──────────────── the next LeaderAndIsr ──────────────────────── stuck
+//
+// In proposed and stuck the maximal ISR counts, because the controller may have written the change.
+
+// refusedPause is how long a leader waits after a member was refused before it proposes anything again.
+const refusedPause = time.Second
+
+// idle reports whether a change may be proposed.
+func (l *leadership) idle(now time.Time) bool { return l.proposed == nil && !now.Before(l.notBefore) }
+
+// expanded returns the ISR with a replica that may join it; nil if it may not. It must have everything up to the high watermark and to the start of
+// the leader's epoch, so that it has everything that was ever acknowledged (KAFKA-7128), and it must be alive.
+func (l *leadership) expanded(id cluster.BrokerID, watermark cluster.Offset, s *surroundings) []cluster.BrokerID {
+	r := l.remote(id)
+	if r == nil || !l.idle(s.now) || slices.Contains(l.isr, id) || r.logEnd < watermark || r.logEnd < l.epochStart || !s.alive(id) {
+		return nil
+	}
+	return append(slices.Clone(l.isr), id)
+}
+
+// shrunk returns the ISR without the members that have not been level with the leader for too long, and without those that have lost records: a
+// member whose log ends below the high watermark cannot have been one with that log. nil if nobody has to leave.
+func (l *leadership) shrunk(watermark, logEnd cluster.Offset, s *surroundings) []cluster.BrokerID {
+	if !l.idle(s.now) {
+		return nil
+	}
+	keep := make([]cluster.BrokerID, 0, len(l.isr))
+	for _, id := range l.isr {
+		if r := l.remote(id); id == l.self || r != nil && r.caughtUp(logEnd, s.now, s.maxLag) && !r.lost(watermark) {
+			keep = append(keep, id)
+		}
+	}
+	if len(keep) == len(l.isr) {
+		return nil
+	}
+	return keep
+}
+
+// lost reports whether the replica's log has turned out to end below what every in-sync replica must have.
+func (p progress) lost(watermark cluster.Offset) bool {
+	return p.logEnd != cluster.UnknownOffset && p.logEnd < watermark
+}
+
+// change is the proposal as the controller is asked for it; false when there is nothing to ask.
+func (l *leadership) change(tp cluster.TopicPartition) (peer.ISRChange, bool) {
+	if l.proposed == nil || l.stuck {
+		return peer.ISRChange{}, false
+	}
+	c := peer.ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed}
+	for _, id := range c.ISR {
+		epoch := cluster.NoBrokerEpoch
+		if r := l.remote(id); r != nil && !slices.Contains(l.isr, id) {
+			epoch = r.brokerEpoch
+		}
+		c.Epochs = append(c.Epochs, epoch)
+	}
+	return c, true
+}
+
+// answered enters the controller's answer to a change. It does nothing if that is not the change in flight. again asks for the same change to
+// be sent once more.
+func (l *leadership) answered(c *peer.ISRChange, r *peer.ISRResult, now time.Time) (again bool) {
+	if l.epoch != c.LeaderEpoch || l.partitionEpoch != c.PartitionEpoch || !slices.Equal(l.proposed, c.ISR) {
+		return false
+	}
+	switch r.Code {
+	case kerr.None:
+		if r.LeaderEpoch != l.epoch || r.PartitionEpoch < l.partitionEpoch {
+			l.stuck = true // a state of before or after this leadership
+			return false
+		}
+		l.isr, l.partitionEpoch, l.proposed = slices.Clone(r.ISR), r.PartitionEpoch, nil
+	case kerr.IneligibleReplica, kerr.OperationNotAttempted:
+		l.proposed, l.notBefore = nil, now.Add(refusedPause)
+	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.FencedLeaderEpoch, kerr.InvalidRequest, kerr.NewLeaderElected:
+		l.stuck = true
+	default:
+		// InvalidUpdateVersion among them: the controller's write may have failed in a way that only asking again can tell, and the version that
+		// goes with it keeps that harmless.
+		return true
+	}
+	return false
+}
