@@ -138,17 +138,6 @@ func (s *model) truncate(t *rapid.T) {
 	}
 }
 
-func (s *model) advance(t *rapid.T) {
-	to := cluster.Offset(rapid.Int64Range(int64(s.start), int64(s.end())).Draw(t, "log start"))
-	s.must(s.l.AdvanceLogStart(to))
-	s.start = to
-}
-
-func (s *model) checkpoint(*rapid.T) {
-	s.must(s.m.dirs[0].checkpoint())
-	s.saved = s.start
-}
-
 func (s *model) restart(t *rapid.T) {
 	s.start = cluster.Offset(rapid.Int64Range(0, int64(s.end())+50).Draw(t, "start at"))
 	s.must(s.l.TruncateFullyAndStartAt(s.start))

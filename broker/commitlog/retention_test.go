@@ -280,18 +280,18 @@ func TestRetentionRunsByItself(t *testing.T) {
 		must(t, err)
 		m.Start()
 		appendValues(t, l, 0, time.Now().UnixMilli(), "old")
-		time.Sleep(retentionDelay - time.Second)
+		<-time.After(retentionDelay - time.Second)
 		synctest.Wait()
 		if l.LogStartOffset() != 0 {
 			t.Error("retention began before its time")
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if l.LogStartOffset() != 1 {
 			t.Errorf("log start %d, want 1", l.LogStartOffset())
 		}
 		appendValues(t, l, 0, time.Now().UnixMilli(), "old too")
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		synctest.Wait()
 		if l.LogStartOffset() != 2 {
 			t.Errorf("log start %d, want 2", l.LogStartOffset())
