@@ -136,7 +136,7 @@ func (b *Broker) openReplicas(context.Context) error {
 			Backoff:           s.Milliseconds("replica.fetch.backoff.ms"),
 		},
 		Now:    time.Now,
-		Logger:               b.log.Named("replica"),
+		Logger: b.log.Named("replica"),
 	})
 	b.roles.Store(b.replicas)
 	b.onClose(b.replicas.Close)

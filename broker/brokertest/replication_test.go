@@ -1,17 +1,24 @@
 package brokertest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/client"
 	"github.com/ottla/ottla/client/admin"
 	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/zk/znode"
 )
 
@@ -35,11 +42,10 @@ func replicated(t *testing.T, cl *client.Client, configs map[string]string, repl
 func (o *observer) state(tp cluster.TopicPartition) znode.PartitionState {
 	o.t.Helper()
 	path := znode.PartitionStatePath(tp)
-	data, stat, err := o.s.Get(o.t.Context(), path)
+	data, _, err := o.s.Get(o.t.Context(), path)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	_ = stat
 	s, err := znode.DecodePartitionState(path, data)
 	if err != nil {
 		o.t.Fatal(err)
@@ -68,6 +74,8 @@ type history struct {
 	acked map[string]cluster.Offset
 	order []string
 	errs  []error
+	last  time.Time     // of the last acknowledgement
+	gap   time.Duration // the longest time between two
 }
 
 // load sends numbered records, one after the other is acknowledged or has failed for good, until stopped.
@@ -90,6 +98,10 @@ func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Optio
 					h.errs = append(h.errs, err)
 					return
 				}
+				if !h.last.IsZero() {
+					h.gap = max(h.gap, time.Since(h.last))
+				}
+				h.last = time.Now()
 				h.acked[value] = r.Offset
 				h.order = append(h.order, value)
 			})
@@ -136,7 +148,93 @@ func (h *history) check(t *testing.T, cl *client.Client) {
 	if len(h.acked) == 0 {
 		t.Error("nothing was acknowledged")
 	}
-	t.Logf("%d acknowledged, %d failed, %d in the log, %d lost", len(h.acked), len(h.errs), len(got), lost)
+	t.Logf("%d acknowledged, %d failed, %d in the log, %d lost, longest gap %v", len(h.acked), len(h.errs), len(got), lost, h.gap)
+}
+
+// settled waits until the replicas of a partition have the same bytes on their disks, and fails if they never do.
+func settled(t *testing.T, c *Cluster, tp cluster.TopicPartition, ids ...int) {
+	t.Helper()
+	var sizes []int
+	for range 300 {
+		sizes = sizes[:0]
+		first := onDisk(t, c, tp, ids[0])
+		same := true
+		for _, id := range ids {
+			data := onDisk(t, c, tp, id)
+			sizes = append(sizes, len(data))
+			same = same && bytes.Equal(first, data)
+		}
+		if same && len(first) > 0 {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	t.Errorf("the replicas of %s on %v differ; they have %v bytes", tp, ids, sizes)
+}
+
+// onDisk returns the bytes of a partition's segments, with their names.
+func onDisk(t *testing.T, c *Cluster, tp cluster.TopicPartition, id int) []byte {
+	t.Helper()
+	dir := "/logs/" + tp.String()
+	list, err := c.Disk(id).ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for _, e := range list {
+		if !strings.HasSuffix(e.Name(), ".log") {
+			continue
+		}
+		f, err := c.Disk(id).Open(dir + "/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := f.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, size)
+		if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		f.Close()
+		out = append(append(out, e.Name()...), data...)
+	}
+	return out
+}
+
+// acked sends n records one by one and wants each acknowledged.
+func acked(t *testing.T, cl *client.Client, prefix string, n int, opts ...producer.Option) {
+	t.Helper()
+	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if _, err := p.Send(t.Context(), producer.Record{Topic: events.Topic, Partition: producer.To(0), Value: fmt.Appendf(nil, "%s%d", prefix, i)}); err != nil {
+			t.Fatalf("record %s%d: %v", prefix, i, err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cut cuts a broker from others.
+func cut(c *Cluster, id int, others ...int) {
+	for _, o := range others {
+		c.Network().Cut(host(id), host(o))
+	}
+}
+
+// heal undoes cut.
+func heal(c *Cluster, id int, others ...int) {
+	for _, o := range others {
+		c.Network().Heal(host(id), host(o))
+	}
 }
 
 func TestALeaderIsKilledAndNothingAcknowledgedIsLost(t *testing.T) {
@@ -157,5 +255,267 @@ func TestALeaderIsKilledAndNothingAcknowledgedIsLost(t *testing.T) {
 		o.awaitISR(events, 0, 1, 2)
 		<-time.After(2 * time.Second)
 		stop().check(t, cl)
+		settled(t, c, events, 0, 1, 2)
+	})
+}
+
+func TestAFollowerIsKilledAndComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
+		o := observe(t, c)
+		stop := load(t, cl, "r")
+		<-time.After(2 * time.Second)
+		c.Kill(t, 2)
+		o.awaitISR(events, 0, 1)
+		<-time.After(20 * time.Second)
+		c.Restart(t, 2)
+		o.awaitISR(events, 0, 1, 2)
+		h := stop()
+		h.check(t, cl)
+		if len(h.errs) > 0 {
+			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
+		}
+		settled(t, c, events, 0, 1, 2)
+	})
+}
+
+func TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
+		o := observe(t, c)
+		stop := load(t, cl, "r")
+		<-time.After(time.Second)
+		before := o.state(events)
+		cut(c, 1, 3)
+		start := time.Now()
+		o.awaitISR(events, 1, 2)
+		if d := time.Since(start); d < 4*time.Second || d > 7*time.Second {
+			t.Errorf("left out after %v", d)
+		}
+		if s := o.state(events); s.Leader != 1 || s.LeaderEpoch != before.LeaderEpoch {
+			t.Errorf("a change of the in-sync set made %+v of %+v", s, before)
+		}
+		acked(t, cl, "s", 10, producer.DeliveryTimeout(5*time.Second), producer.RequestTimeout(4*time.Second))
+		heal(c, 1, 3)
+		o.awaitISR(events, 1, 2, 3)
+		h := stop()
+		h.check(t, cl)
+		if len(h.errs) > 0 {
+			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
+		}
+		settled(t, c, events, 1, 2, 3)
+	})
+}
+
+func TestALeaderCutFromItsFollowersAcknowledgesNothingMore(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
+		o := observe(t, c)
+		stop := load(t, cl, "r")
+		<-time.After(time.Second)
+		cut(c, 1, 2, 3)
+		o.awaitISR(events, 1)
+		p, err := producer.New(cl, producer.Retries(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Send(t.Context(), producer.Record{Topic: "events", Partition: producer.To(0), Value: []byte("no")})
+		if !errors.Is(err, kerr.NotEnoughReplicas) {
+			t.Errorf("a record for a leader without followers: %v", err)
+		}
+		p.Close(t.Context())
+		heal(c, 1, 2, 3)
+		o.awaitISR(events, 1, 2, 3)
+		<-time.After(2 * time.Second)
+		stop().check(t, cl)
+		settled(t, c, events, 1, 2, 3)
+	})
+}
+
+// TestADivergentTailIsCutByEpoch lets an old leader come back with records that nobody else has.
+func TestADivergentTailIsCutByEpoch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2, 3)
+		o := observe(t, c)
+		acked(t, cl, "a", 50)
+		cut(c, 1, 2, 3)
+		acked(t, cl, "lost", 20, producer.WithAcks(producer.AcksLeader))
+		c.Kill(t, 1)
+		heal(c, 1, 2, 3)
+		o.awaitISR(events, 2, 3)
+		acked(t, cl, "b", 30) // fewer than were lost, so that the old leader's log is the longer one
+		c.Restart(t, 1)
+		o.awaitISR(events, 1, 2, 3)
+		acked(t, cl, "c", 5)
+		wantRecords(t, readAll(t, cl, "events"), slices.Concat(numbered("a", 50), numbered("b", 30), numbered("c", 5))...)
+		settled(t, c, events, 1, 2, 3)
+	})
+}
+
+// TestAFollowerKeepsWhatLiesAboveItsHighWatermark is the loss that leader epochs were made against (KAFKA-1211, KIP-101): a follower that cut its log at
+// its high watermark, which trails the leader's, would have nothing to show when it is elected next.
+func TestAFollowerKeepsWhatLiesAboveItsHighWatermark(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		acked(t, cl, "b", 1) // acknowledged, and no follower has heard of it yet
+		cut(c, 2, 3)
+		c.Kill(t, 1)
+		o.awaitISR(events, 2, 3)
+		<-time.After(time.Second)
+		if s := o.state(events); s.Leader != 2 {
+			t.Fatalf("led by %d", s.Leader)
+		}
+		c.Kill(t, 2) // 3 has not been able to fetch from it
+		heal(c, 2, 3)
+		for o.state(events).Leader != 3 {
+			<-time.After(100 * time.Millisecond)
+		}
+		c.Restart(t, 1)
+		c.Restart(t, 2)
+		o.awaitISR(events, 1, 2, 3)
+		wantRecords(t, readAll(t, cl, "events"), append(numbered("a", 10), "b0")...)
+		settled(t, c, events, 1, 2, 3)
+	})
+}
+
+func TestPowerCutsOfFollowers(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := Start(t, Options{Brokers: 3, Logger: testLogger(t)})
+				cl := c.Client(t)
+				replicated(t, cl, map[string]string{"min.insync.replicas": "2", "segment.bytes": "8192", "index.interval.bytes": "200"}, 1, 2, 0)
+				o := observe(t, c)
+				stop := load(t, cl, "r")
+				for _, id := range []int{2, 0, 2} { // 0 is the controller as well
+					<-time.After(time.Second)
+					c.PowerCut(t, id, vfs.CrashOptions{Seed: seed, Data: vfs.KeepRandom, Names: vfs.KeepRandom})
+					<-time.After(100 * time.Millisecond)
+					c.Restart(t, id)
+					o.awaitISR(events, 0, 1, 2)
+				}
+				stop().check(t, cl)
+				settled(t, c, events, 0, 1, 2)
+			})
+		})
+	}
+}
+
+func TestARollingRestartFailsNoProduceRequest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t)})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
+		o := observe(t, c)
+		stop := load(t, cl, "r")
+		for range 2 {
+			for id := range 3 {
+				<-time.After(time.Second)
+				before := time.Now()
+				c.Stop(t, id)
+				if d := time.Since(before); d > 3*time.Second {
+					t.Errorf("broker %d took %v to stop", id, d)
+				}
+				if s := o.state(events); int(s.Leader) == id || slices.Contains(s.ISR, cluster.BrokerID(id)) {
+					t.Errorf("broker %d has stopped and the partition is %+v", id, s)
+				}
+				c.Restart(t, id)
+				o.awaitISR(events, 0, 1, 2)
+			}
+		}
+		h := stop()
+		h.check(t, cl)
+		if len(h.errs) > 0 {
+			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
+		}
+		if h.gap > 500*time.Millisecond {
+			t.Errorf("nothing was acknowledged for %v", h.gap)
+		}
+		settled(t, c, events, 0, 1, 2)
+	})
+}
+
+// TestAFollowerBelowTheLeadersStartBeginsThere deletes records while a follower is away, in the middle of a batch.
+func TestAFollowerBelowTheLeadersStartBeginsThere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "1"}, 1, 2)
+		o := observe(t, c)
+		acked(t, cl, "a", 5)
+		c.Stop(t, 2)
+		o.awaitISR(events, 1)
+		send(t, cl, "events", "b", 100) // in few batches
+		res, err := admin.New(cl).DeleteRecords(t.Context(), map[cluster.TopicPartition]cluster.Offset{events: 57}, time.Minute)
+		if err != nil || res[events].Err != nil {
+			t.Fatal(err, res[events].Err)
+		}
+		c.Restart(t, 2)
+		o.awaitISR(events, 1, 2)
+		c.Stop(t, 1)
+		ends, err := cl.ListOffsets(t.Context(), client.ReadUncommitted, map[cluster.TopicPartition]int64{events: client.Earliest})
+		if err != nil || ends[events].Offset != 57 {
+			t.Errorf("the new leader's log begins at %d, %v", ends[events].Offset, err)
+		}
+		ends, err = cl.ListOffsets(t.Context(), client.ReadUncommitted, map[cluster.TopicPartition]int64{events: client.Latest})
+		if err != nil || ends[events].Offset != 105 {
+			t.Errorf("the new leader's log ends at %d, %v", ends[events].Offset, err)
+		}
+	})
+}
+
+func TestManyPartitionsOverManyFetchers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{
+			"num.replica.fetchers": "3", "default.replication.factor": "3", "min.insync.replicas": "2", "zookeeper.session.timeout.ms": "6000",
+		}})
+		cl := c.Client(t)
+		const n = 40
+		res, err := admin.New(cl).CreateTopics(t.Context(), []admin.NewTopic{{Name: "events", Partitions: n, ReplicationFactor: -1}}, admin.CreateOptions{Timeout: time.Minute})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(err, res)
+		}
+		everywhere := func(prefix string) {
+			p, err := producer.New(cl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 10 * n {
+				if err := p.SendAsync(t.Context(), producer.Record{Topic: "events", Partition: producer.To(int32(i % n)), Value: fmt.Appendf(nil, "%s%d", prefix, i)}, func(_ producer.Result, err error) {
+					if err != nil {
+						t.Errorf("record %d: %v", i, err)
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		everywhere("a")
+		c.Kill(t, 1)
+		everywhere("b")
+		c.Restart(t, 1)
+		o := observe(t, c)
+		for i := range int32(n) {
+			o.awaitISR(cluster.TopicPartition{Topic: "events", Partition: i}, 0, 1, 2)
+		}
+		everywhere("c")
+		for i := range int32(n) {
+			settled(t, c, cluster.TopicPartition{Topic: "events", Partition: i}, 0, 1, 2)
+		}
 	})
 }

@@ -45,7 +45,7 @@ type task struct {
 func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch func() cluster.BrokerEpoch, leader Leader, log hclog.Logger) *fetcher {
 	f := &fetcher{
 		env: env, settings: s, epoch: epoch, leader: leader, log: log, wake: make(chan struct{}, 1),
-		changes: make(map[cluster.TopicPartition]*task), tasks: make(map[cluster.TopicPartition]*task),
+		tasks: make(map[cluster.TopicPartition]*task),
 	}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
@@ -61,6 +61,9 @@ func (f *fetcher) remove(tp cluster.TopicPartition) { f.change(tp, nil) }
 
 func (f *fetcher) change(tp cluster.TopicPartition, t *task) {
 	f.mu.Lock()
+	if f.changes == nil {
+		f.changes = make(map[cluster.TopicPartition]*task)
+	}
 	f.changes[tp] = t
 	f.mu.Unlock()
 }
@@ -92,11 +95,9 @@ func (f *fetcher) addedLocked() bool {
 func (f *fetcher) takeChanges() {
 	f.mu.Lock()
 	changes := f.changes
-	if len(changes) > 0 {
-		f.changes = make(map[cluster.TopicPartition]*task)
-	}
+	f.changes = nil
 	f.mu.Unlock()
-	if len(changes) == 0 {
+	if changes == nil {
 		return
 	}
 	for tp, t := range changes {

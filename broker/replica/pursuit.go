@@ -68,11 +68,11 @@ func pause(n int, longest time.Duration) time.Duration {
 type reaction uint8
 
 const (
-	take      reaction = iota // append the records
-	truncate                  // cut off what the leader does not have
-	askEnds                   // the position is outside the leader's log
-	giveUp                    // this leader epoch is over
-	tryLater                  // the leader cannot serve the partition now
+	take     reaction = iota // append the records
+	truncate                 // cut off what the leader does not have
+	askEnds                  // the position is outside the leader's log
+	giveUp                   // this leader epoch is over
+	tryLater                 // the leader cannot serve the partition now
 )
 
 // reactionTo returns what to do about a leader's answer (F§3.3).
