@@ -85,7 +85,7 @@ type reply struct {
 }
 
 // errNotConnected means that the session is over.
-var errNotConnected = errors.New("Not connected") //nolint:staticcheck // it is what ZooKeeper's client prints
+var errNotConnected = errors.New("Not connected") //lint:ignore ST1005 it is what ZooKeeper's client prints
 
 // openSession starts a session; it connects in the background.
 func openSession(target connectString, timeout time.Duration, readOnly bool, dial Dialer, tell func(event)) *session {

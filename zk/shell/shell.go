@@ -77,7 +77,6 @@ type shell struct {
 	zk     *session
 
 	history []string // one line for each command so far
-	args    []string // the command being carried out
 
 	out         sync.Mutex // guards Out, Err and printWatches
 	printEvents bool
