@@ -162,8 +162,8 @@ func (a *alterer) ask(ctx context.Context) bool {
 const maxChanges = 5000
 
 // surroundings is what the arithmetic needs to know besides the replicas' progress.
-func (p *Partition) surroundings() *surroundings {
-	return &surroundings{now: p.env.now(), maxLag: p.env.maxLag, minISR: int(p.minISR.Load()), alive: p.env.alive}
+func (p *Partition) surroundings() surroundings {
+	return surroundings{now: p.env.now(), maxLag: p.env.maxLag, minISR: int(p.minISR.Load()), alive: p.env.alive}
 }
 
 // proposeShrink proposes an in-sync set without those that have fallen behind, and reports whether there is anything to ask for.
@@ -173,7 +173,8 @@ func (p *Partition) proposeShrink() bool {
 	if p.lead == nil {
 		return false
 	}
-	return p.proposeLocked(p.lead.shrunk(p.HighWatermark(), p.log.LogEndOffset(), p.surroundings()))
+	s := p.surroundings()
+	return p.proposeLocked(p.lead.shrunk(p.HighWatermark(), p.log.LogEndOffset(), &s))
 }
 
 // proposeLocked makes isr the proposal unless it is nil.

@@ -49,8 +49,9 @@ func (p *Partition) advanceLocked() bool {
 	if p.lead == nil {
 		return false
 	}
+	s := p.surroundings()
 	current := cluster.Offset(p.watermark.Load())
-	next := p.lead.highWatermark(current, p.log.LogEndOffset(), p.surroundings())
+	next := p.lead.highWatermark(current, p.log.LogEndOffset(), &s)
 	p.watermark.Store(int64(next))
 	return next > current
 }
@@ -95,11 +96,12 @@ func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m 
 // records. The caller holds mu.
 func (p *Partition) proposeFor(r *remote) bool {
 	watermark := p.HighWatermark()
+	s := p.surroundings()
 	switch {
 	case !p.lead.inISR(r.id):
-		return p.proposeLocked(p.lead.expanded(r.id, watermark, p.surroundings()))
+		return p.proposeLocked(p.lead.expanded(r.id, watermark, &s))
 	case r.lost(watermark):
-		return p.proposeLocked(p.lead.shrunk(watermark, p.log.LogEndOffset(), p.surroundings()))
+		return p.proposeLocked(p.lead.shrunk(watermark, p.log.LogEndOffset(), &s))
 	}
 	return false
 }
