@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +38,7 @@ type stage struct {
 	requests   chan exchange
 	ends       func() (start, end cluster.Offset, err error)
 	alter      func(context.Context, []peer.ISRChange) ([]peer.ISRResult, error)
-	resets     int
+	resets     atomic.Int32
 	brokerBorn cluster.BrokerEpoch
 }
 
@@ -72,7 +74,7 @@ func (s *stage) Ends(context.Context, cluster.TopicPartition, cluster.LeaderEpoc
 	return s.ends()
 }
 
-func (s *stage) Reset() { s.resets++ }
+func (s *stage) Reset() { s.resets.Add(1) }
 func (s *stage) Close() {}
 
 // play makes broker 1 follow broker 2 in orders-0 in epoch 5, with a log that the function has prepared.
@@ -275,8 +277,8 @@ func TestABrokenConnectionIsTriedAgain(t *testing.T) {
 			}
 			x.answer <- errors.New("connection reset")
 		}
-		if s.resets < 3 {
-			t.Errorf("the session was ended %d times", s.resets)
+		if n := s.resets.Load(); n < 3 {
+			t.Errorf("the session was ended %d times", n)
 		}
 	})
 }
@@ -452,6 +454,7 @@ func TestAFailedDiskEndsFollowing(t *testing.T) {
 func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		s.next()
+		var mu sync.Mutex // over asked and answer
 		var asked [][]peer.ISRChange
 		answer := func([]peer.ISRChange) ([]peer.ISRResult, error) { return nil, errors.New("nobody there") }
 		under := 0
@@ -461,8 +464,17 @@ func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 			}
 			defer func() { under-- }()
 			<-time.After(time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, c)
 			return answer(c)
+		}
+		heard := func() [][]peer.ISRChange {
+			mu.Lock()
+			defer mu.Unlock()
+			h := asked
+			asked = nil
+			return h
 		}
 		state := s.b.state(self, 6, 1, 2, 3)
 		state.ISR = ids(1)
@@ -487,45 +499,46 @@ func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 			t.Error("acknowledged without the replica that is about to join")
 		}
 		<-time.After(3 * time.Second)
-		if len(asked) < 4 || len(asked) > 8 {
-			t.Errorf("asked %d times in 3 s", len(asked))
+		got := heard()
+		if len(got) < 4 || len(got) > 8 {
+			t.Fatalf("asked %d times in 3 s", len(got))
 		}
 		want := []peer.ISRChange{{TopicPartition: orders0, LeaderEpoch: 6, PartitionEpoch: 0, ISR: ids(1, 2), Epochs: []cluster.BrokerEpoch{-1, 42}}}
-		if d := cmp.Diff(want, asked[len(asked)-1]); d != "" {
+		if d := cmp.Diff(want, got[len(got)-1]); d != "" {
 			t.Errorf("asked (-want +got):\n%s", d)
 		}
+		mu.Lock()
 		answer = func(c []peer.ISRChange) ([]peer.ISRResult, error) {
 			return []peer.ISRResult{{LeaderEpoch: 6, PartitionEpoch: c[0].PartitionEpoch + 1, ISR: c[0].ISR}}, nil
 		}
+		mu.Unlock()
 		<-time.After(time.Second)
-		asked = nil
+		heard()
 		joining(2, 4)
 		if code, done := a.Wait.Outcome(); !done || code != kerr.None {
 			t.Errorf("%v, %v", code, done)
 		}
 		joining(3, 4)
 		<-time.After(time.Second)
-		if len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1, 2, 3)) || asked[0][0].PartitionEpoch != 1 {
+		if asked := heard(); len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1, 2, 3)) || asked[0][0].PartitionEpoch != 1 {
 			t.Errorf("asked %v", asked)
 		}
-		asked = nil
 		b.add(s.p, 1, AcksLeader)
 		for range 14 {
 			<-time.After(500 * time.Millisecond)
 			joining(2, 5)
 		}
-		if len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1, 2)) {
+		if asked := heard(); len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1, 2)) {
 			t.Errorf("asked %v", asked)
 		}
 		if s.p.HighWatermark() != 5 {
 			t.Errorf("high watermark %d", s.p.HighWatermark())
 		}
-		asked = nil
 		restarted := follower(2)
 		restarted.BrokerEpoch = 77
 		read(s.p, restarted, from(1)) // its disk has lost what every member must have
 		<-time.After(10 * time.Millisecond)
-		if len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1)) {
+		if asked := heard(); len(asked) != 1 || !slices.Equal(asked[0][0].ISR, ids(1)) {
 			t.Errorf("asked %v", asked)
 		}
 	})

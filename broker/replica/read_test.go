@@ -105,6 +105,8 @@ func TestAFollowerThatDivergesIsToldWhere(t *testing.T) {
 		{"an epoch after all of the leader's", 12, 9, kerr.OffsetOutOfRange, nil},
 		{"an epoch before all of the leader's", 5, 0, kerr.None, &EpochEnd{0, 0}},
 		{"it does not say", 12, cluster.NoLeaderEpoch, kerr.None, nil},
+		{"more of the same epoch than the leader has: told where, and not that its position does not exist", 40, 4, kerr.None, &EpochEnd{4, 15}},
+		{"more than the leader has, and it does not say of which epoch", 40, cluster.NoLeaderEpoch, kerr.OffsetOutOfRange, nil},
 	} {
 		pos := from(c.offset)
 		pos.LastFetchedEpoch = c.last
