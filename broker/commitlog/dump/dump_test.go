@@ -248,6 +248,13 @@ func TestPreallocatedAndEmptyIndexes(t *testing.T) {
 	if out != want || errs != "" || !ok {
 		t.Errorf("%s%s", out, errs)
 	}
+	put(t, disk, "/t/00000000000000000000.log", build(t, record.None, 7, 3, 1, -1, -1, -1, false))
+	put(t, disk, "/t/00000000000000000000.timeindex", make([]byte, 120_000))
+	_, errs, ok = run(t, disk, dump.Options{}, "/t/00000000000000000000.index", "/t/00000000000000000000.timeindex")
+	if errs != "" || !ok {
+		t.Errorf("an index without entries is no mismatch: %s", errs)
+	}
+	put(t, disk, "/t/00000000000000000000.timeindex", append(binary.BigEndian.AppendUint64(nil, 7), make([]byte, 120_004)...))
 	_, errs, ok = run(t, disk, dump.Options{IndexSanityCheck: true}, "/t/00000000000000000000.timeindex")
 	if want := "Corrupt time index found, time index file (/t/00000000000000000000.timeindex) has non-zero size but the last timestamp is 0 which is less than the first timestamp 7\n"; errs != want || ok {
 		t.Error(errs)

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -82,6 +83,17 @@ func (x *index) each(ctx context.Context, f func(e entry) error) error {
 	return ctx.Err()
 }
 
+// blank reports whether an index is preallocated and has no entry: it begins with zeros for two of them. No index of Kafka's begins with the segment's first
+// batch, but such a file looks as if.
+func (x *index) blank() (bool, error) {
+	if x.count < 2 {
+		return false, nil
+	}
+	p := make([]byte, 2*x.width)
+	err := x.read(p, 0)
+	return bytes.Count(p, []byte{0}) == len(p), err
+}
+
 // sanity checks what a broker checks when it starts; Kafka's words.
 func (x *index) sanity() error {
 	file := absolute(x.name)
@@ -136,6 +148,10 @@ func (d *dumper) offsetIndex(ctx context.Context, name string) error {
 	if d.IndexSanityCheck {
 		return d.sanityOnly(x)
 	}
+	blank, err := x.blank()
+	if err != nil {
+		return err
+	}
 	var buf [record.HeaderSize]byte
 	return x.each(ctx, func(e entry) error {
 		if e.position < 0 || e.position > log.size {
@@ -148,7 +164,7 @@ func (d *dumper) offsetIndex(ctx context.Context, name string) error {
 		if !ok {
 			return fmt.Errorf("%s: the entry for offset %d points to %d, where no batch of up to %d bytes is", absolute(name), e.offset, e.position, d.MaxMessageSize)
 		}
-		if last := h.lastOffset(); last != e.offset {
+		if last := h.lastOffset(); last != e.offset && !blank {
 			d.mismatches.add(absolute(name), e.offset, last)
 		}
 		if !d.VerifyIndexOnly {
@@ -199,12 +215,17 @@ func (d *dumper) timeIndex(ctx context.Context, name string) error {
 	if d.IndexSanityCheck {
 		return d.sanityOnly(x)
 	}
+	blank, err := x.blank()
+	if err != nil {
+		return err
+	}
 	file, before := absolute(name), int64(record.NoTimestamp)
 	return x.each(ctx, func(e entry) error {
 		h, ok, err := d.find(ctx, log, offsets, e.offset)
 		switch {
 		case err != nil:
 			return err
+		case blank:
 		case !ok:
 			d.missing.add(file, e.offset, -1)
 		case h.lastOffset() != e.offset:
