@@ -30,6 +30,7 @@ func (b *Broker) handOver(ctx context.Context) error {
 		if len(b.metadata.Image().Brokers()) < 2 {
 			return nil
 		}
+		asked := b.metadata.Image().ControllerID()
 		left, err := b.peers.ControlledShutdown(ctx, b.registrar.brokerEpoch())
 		switch {
 		case err != nil:
@@ -41,18 +42,18 @@ func (b *Broker) handOver(ctx context.Context) error {
 			return nil
 		}
 		if attempt+1 < retries {
-			b.pauseUnlessNews(ctx, backoff)
+			b.pauseUnlessNews(ctx, backoff, asked)
 		}
 	}
 	b.log.Warn("stopping without having handed over all leaderships")
 	return nil
 }
 
-// pauseUnlessNews waits for d, the end of ctx, or another controller.
-func (b *Broker) pauseUnlessNews(ctx context.Context, d time.Duration) {
+// pauseUnlessNews waits for d, the end of ctx, or another controller than the one that was asked.
+func (b *Broker) pauseUnlessNews(ctx context.Context, d time.Duration, asked cluster.BrokerID) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for asked := b.metadata.Image().ControllerID(); ; {
+	for {
 		changed := b.metadata.Changed()
 		if b.metadata.Image().ControllerID() != asked {
 			return

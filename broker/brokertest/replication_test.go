@@ -108,10 +108,14 @@ func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Optio
 			<-time.After(5 * time.Millisecond)
 		}
 	})
-	return func() *history {
+	end := sync.OnceValue(func() error {
 		cancel()
 		wg.Wait()
-		if err := p.Close(context.Background()); err != nil {
+		return p.Close(context.Background())
+	})
+	t.Cleanup(func() { _ = end() }) // a test that has failed may not get that far
+	return func() *history {
+		if err := end(); err != nil {
 			t.Errorf("close the producer: %v", err)
 		}
 		return h

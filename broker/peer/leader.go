@@ -58,9 +58,6 @@ type FetchPosition struct {
 	LogStart cluster.Offset
 }
 
-// Open reports whether a session is open: it remembers what earlier requests have set.
-func (l *Leader) Open() bool { return l.stream != nil }
-
 // Fetch sends a request and waits for its answer, opening a session if there is none. By sending a request a follower says that it has appended
 // everything that it was sent before. After an error the session is gone. The answer's records live as long as anybody points to them.
 func (l *Leader) Fetch(ctx context.Context, req *FetchRequest) (*wire.FetchResponse, error) {

@@ -109,8 +109,12 @@ func (f *fetchSession) set(name string, p *ottlapb.FetchPartition) error {
 	tp := cluster.TopicPartition{Topic: name, Partition: p.GetIndex()}
 	e := f.index[tp]
 	if e == nil {
-		if len(f.entries) >= f.srv.limits.Entries {
-			return tooMany("partitions in a fetch session", len(f.entries)+1, f.srv.limits.Entries)
+		limit := f.srv.limits.Entries
+		if f.reader.Replica != cluster.NoBroker {
+			limit = f.srv.limits.OrderEntries // it follows what the controller has ordered it to follow
+		}
+		if len(f.entries) >= limit {
+			return tooMany("partitions in a fetch session", len(f.entries)+1, limit)
 		}
 		t := f.topics[name]
 		if t == nil {

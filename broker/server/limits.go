@@ -27,9 +27,9 @@ type Limits struct {
 	FetchMaxWait time.Duration
 	// WriteTimeout is how long an answer may wait for its reader before the connection is closed. Default 30 s.
 	WriteTimeout time.Duration
-	// Entries bounds each repeated field of a client's request, and the partitions of a fetch session. Default 10000.
+	// Entries bounds each repeated field of a client's request, and the partitions of a consumer's fetch session. Default 10000.
 	Entries int
-	// OrderEntries bounds the partitions of one order of the controller. Default 200000.
+	// OrderEntries bounds the partitions of one order of the controller, of one request to it, and of a follower's fetch session. Default 200000.
 	OrderEntries int
 	// PublishBytes bounds the records that one Publish call sends to one partition. Default 1 MiB.
 	PublishBytes int
