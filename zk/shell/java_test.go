@@ -95,7 +95,9 @@ func TestItPrintsWhatApachesClientPrints(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := func(tree string) string { return strings.NewReplacer("/cli", tree, "SERVER", addr).Replace(string(text)) }
+			script := func(tree string) string {
+				return strings.NewReplacer("/cli", tree, "SERVER", addr).Replace(string(text))
+			}
 			want := apaches(t, addr, script(fmt.Sprintf("/j%d", i)))
 			got := ours(t, addr, script(fmt.Sprintf("/o%d", i)))
 			compare(t, want, got)
