@@ -1,5 +1,7 @@
 package dump
 
+//lint:file-ignore ST1005 the texts are those of Kafka's tool and are printed as they are
+
 import (
 	"encoding/base64"
 	"fmt"
