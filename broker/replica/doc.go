@@ -7,14 +7,17 @@
 // # The arithmetic
 //
 // What is to be decided is decided by pure values, without clock, lock or disk: orderFence judges orders, progress knows one
-// remote replica, leadership knows all of them and where the high watermark may stand (F§3.4). Manager and Partition are the shell around
-// them: they hold the locks, read the clock and call the log.
+// remote replica, leadership knows all of them, where the high watermark may stand and who is in sync (F§3.4), pursuit knows one partition that is
+// copied, and truncationPoint where to cut it (F§3.5). Manager, Partition, fetcher and alterer are the shell around them: they hold the locks,
+// read the clock, call the log and the other brokers.
 //
 // # Promises
 //
 //   - A batch is appended under exactly one leader epoch, and never after the broker learned of a later one: role changes exclude
 //     appends.
 //   - The high watermark never falls while a partition leads, never exceeds the log end, and never lies below the log's start.
+//   - A follower's log is cut only where the leader of its epoch says that histories part. The high watermark decides only for logs without any
+//     leader epoch, which brokers of this kind do not write (KIP-101).
 //   - An acknowledgement for acks=all is given only while the leadership that appended the batch has not been interrupted.
 //   - An order with an epoch that is too old changes nothing.
 //
@@ -25,6 +28,7 @@
 //
 // # Locks
 //
-// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own. orders and gate are held over disk IO, as the
+// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own, and alterer.mu; after Manager.orders also
+// fetchers.mu, then fetcher.mu. orders and gate are held over disk IO, as the
 // log's append lock is: they order the changes of one broker's roles, and appends against changes of role. mu is held for arithmetic only.
 package replica
