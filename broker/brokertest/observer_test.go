@@ -1,13 +1,30 @@
 package brokertest
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/client"
+	"github.com/ottla/ottla/client/admin"
+	"github.com/ottla/ottla/client/producer"
+	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/zk"
+	"github.com/ottla/ottla/zk/znode"
 )
+
+var events = cluster.TopicPartition{Topic: "events"}
 
 // observer looks at a cluster through ZooKeeper.
 type observer struct {
@@ -27,4 +44,221 @@ func testLogger(t *testing.T) hclog.Logger {
 		return nil
 	}
 	return hclog.New(&hclog.LoggerOptions{Level: hclog.LevelFromString(os.Getenv("OTTLA_TEST_LOG")), Output: os.Stderr})
+}
+
+// replicated creates the topic events with one partition on the given brokers, the first of them leading.
+func replicated(t *testing.T, cl *client.Client, configs map[string]string, replicas ...cluster.BrokerID) {
+	t.Helper()
+	res, err := admin.New(cl).CreateTopics(t.Context(), []admin.NewTopic{{
+		Name: events.Topic, Partitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: replicas}, Configs: configs,
+	}}, admin.CreateOptions{Timeout: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+}
+
+// state reads the partition's state from ZooKeeper.
+func (o *observer) state(tp cluster.TopicPartition) znode.PartitionState {
+	o.t.Helper()
+	path := znode.PartitionStatePath(tp)
+	data, _, err := o.s.Get(o.t.Context(), path)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	s, err := znode.DecodePartitionState(path, data)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return s
+}
+
+// awaitISR waits until the partition's in-sync replicas are these, in any order.
+func (o *observer) awaitISR(tp cluster.TopicPartition, want ...cluster.BrokerID) {
+	o.t.Helper()
+	slices.Sort(want)
+	for range 600 {
+		got := slices.Clone(o.state(tp).ISR)
+		slices.Sort(got)
+		if slices.Equal(got, want) {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	o.t.Fatalf("in-sync replicas of %s are %v, want %v", tp, o.state(tp).ISR, want)
+}
+
+// history is what a producer was told: which values were acknowledged, at which offsets.
+type history struct {
+	mu    sync.Mutex
+	acked map[string]cluster.Offset
+	order []string
+	errs  []error
+	last  time.Time     // of the last acknowledgement
+	gap   time.Duration // the longest time between two
+}
+
+// load sends numbered records, one after the other is acknowledged or has failed for good, until stopped.
+func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Option) (stop func() *history) {
+	t.Helper()
+	h := &history{acked: map[string]cluster.Offset{}}
+	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			value := fmt.Sprint(prefix, i)
+			_ = p.SendAsync(ctx, producer.Record{Topic: events.Topic, Partition: producer.To(0), Value: []byte(value)}, func(r producer.Result, err error) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if err != nil {
+					h.errs = append(h.errs, err)
+					return
+				}
+				if !h.last.IsZero() {
+					h.gap = max(h.gap, time.Since(h.last))
+				}
+				h.last = time.Now()
+				h.acked[value] = r.Offset
+				h.order = append(h.order, value)
+			})
+			<-time.After(20 * time.Millisecond)
+		}
+	})
+	end := sync.OnceValue(func() error {
+		cancel()
+		wg.Wait()
+		return p.Close(context.Background())
+	})
+	t.Cleanup(func() { _ = end() }) // a test that has failed may not get that far
+	return func() *history {
+		if err := end(); err != nil {
+			t.Errorf("close the producer: %v", err)
+		}
+		return h
+	}
+}
+
+// check reads the partition and compares: everything that was acknowledged is there, where the producer was told, in the order in which it was
+// sent, and offsets are dense.
+func (h *history) check(t *testing.T, cl *client.Client) {
+	t.Helper()
+	got := readAll(t, cl, events.Topic)
+	place := map[string]cluster.Offset{}
+	for i, v := range got {
+		if _, twice := place[v]; !twice {
+			place[v] = cluster.Offset(i)
+		}
+	}
+	lost := 0
+	for v, at := range h.acked {
+		if int(at) >= len(got) || got[at] != v {
+			if lost++; lost <= 5 {
+				t.Errorf("%s was acknowledged at offset %d and is not there", v, at)
+			}
+		}
+	}
+	last := cluster.Offset(-1)
+	for _, v := range h.order {
+		if place[v] < last {
+			t.Errorf("%s at offset %d was acknowledged after the record at %d", v, place[v], last)
+			break
+		}
+		last = place[v]
+	}
+	if len(h.acked) == 0 {
+		t.Error("nothing was acknowledged")
+	}
+	t.Logf("%d acknowledged, %d failed, %d in the log, %d lost, longest gap %v", len(h.acked), len(h.errs), len(got), lost, h.gap)
+}
+
+// settled waits until the replicas of a partition have the same bytes on their disks, and fails if they never do.
+func settled(t *testing.T, c *Cluster, tp cluster.TopicPartition, ids ...int) {
+	t.Helper()
+	var sizes []int
+	for range 300 {
+		sizes = sizes[:0]
+		first := onDisk(t, c, tp, ids[0])
+		same := true
+		for _, id := range ids {
+			data := onDisk(t, c, tp, id)
+			sizes = append(sizes, len(data))
+			same = same && bytes.Equal(first, data)
+		}
+		if same && len(first) > 0 {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	t.Errorf("the replicas of %s on %v differ; they have %v bytes", tp, ids, sizes)
+}
+
+// onDisk returns the bytes of a partition's segments, with their names.
+func onDisk(t *testing.T, c *Cluster, tp cluster.TopicPartition, id int) []byte {
+	t.Helper()
+	dir := "/logs/" + tp.String()
+	list, err := c.Disk(id).ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	for _, e := range list {
+		if !strings.HasSuffix(e.Name(), ".log") {
+			continue
+		}
+		f, err := c.Disk(id).Open(dir + "/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := f.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := make([]byte, size)
+		if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		f.Close()
+		out = append(append(out, e.Name()...), data...)
+	}
+	return out
+}
+
+// acked sends n records one by one and wants each acknowledged.
+func acked(t *testing.T, cl *client.Client, prefix string, n int, opts ...producer.Option) {
+	t.Helper()
+	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if _, err := p.Send(t.Context(), producer.Record{Topic: events.Topic, Partition: producer.To(0), Value: fmt.Appendf(nil, "%s%d", prefix, i)}); err != nil {
+			t.Fatalf("record %s%d: %v", prefix, i, err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cut cuts a broker from others.
+func cut(c *Cluster, id int, others ...int) {
+	for _, o := range others {
+		c.Network().Cut(host(id), host(o))
+	}
+}
+
+// heal undoes cut.
+func heal(c *Cluster, id int, others ...int) {
+	for _, o := range others {
+		c.Network().Heal(host(id), host(o))
+	}
 }
