@@ -81,7 +81,8 @@ func sendOne(t *testing.T, cl *client.Client, topic string, size int) error {
 	return err
 }
 
-// awaitTopic waits until a broker that was started leads partition 0 of a topic.
+// awaitTopic waits until a broker that was started leads partition 0 of a topic and has the topic in its picture of the cluster, which the
+// controller sends later.
 func awaitTopic(t *testing.T, cl *client.Client, topic string) {
 	t.Helper()
 	tp := cluster.TopicPartition{Topic: topic}
@@ -89,6 +90,17 @@ func awaitTopic(t *testing.T, cl *client.Client, topic string) {
 	if err != nil || r[tp].Err != nil {
 		t.Fatal(err, r[tp].Err)
 	}
+	for range 1000 {
+		d, err := admin.New(cl).DescribeTopics(t.Context(), []string{topic})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d[0].Err == kerr.None {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	t.Fatalf("the broker does not learn of topic %s", topic)
 }
 
 // segments counts the segment files of partition 0.

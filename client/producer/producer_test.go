@@ -200,7 +200,7 @@ func TestRecordsWithoutAKeyChangeThePartitionAfterABatchsWorth(t *testing.T) {
 			}
 			var runs []int
 			last, seen := int32(-1), map[int32]bool{}
-			for range 200 {
+			for range 3000 { // so many that a partition is never left out by chance
 				res, err := p.Send(t.Context(), r)
 				if err != nil {
 					t.Fatal(err)
