@@ -34,6 +34,7 @@ import (
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/proto/dial"
 	"github.com/ottla/ottla/proto/memnet"
+	"github.com/ottla/ottla/proto/ottlapb"
 	"github.com/ottla/ottla/zk"
 	"github.com/ottla/ottla/zk/embedded"
 )
@@ -90,7 +91,46 @@ func Start(t testing.TB, o Options) *Cluster {
 		c.nodes = append(c.nodes, &node{id: i, disk: vfs.NewMem()})
 		c.Restart(t, i)
 	}
+	c.assemble(t)
 	return c
+}
+
+// assemble waits until every broker knows all of them, so that whoever is asked first can place topics on all.
+func (c *Cluster) assemble(t testing.TB) {
+	t.Helper()
+	if len(c.nodes) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, n := range c.nodes {
+		if err := c.awaitAll(ctx, n.id); err != nil {
+			t.Fatalf("broker %d does not know all brokers: %v", n.id, err)
+		}
+	}
+}
+
+// awaitAll waits until a broker knows all brokers.
+func (c *Cluster) awaitAll(ctx context.Context, id int) error {
+	conn, err := dial.Connect(net.JoinHostPort(host(id), brokerPort), dial.ClientOptions{Dial: c.Dialer()})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		res, err := ottlapb.NewMetadataServiceClient(conn).DescribeCluster(ctx, &ottlapb.DescribeClusterRequest{})
+		if err != nil {
+			return err
+		}
+		if len(res.GetBrokers()) == len(c.nodes) {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (c *Cluster) startZooKeeper(t testing.TB) {

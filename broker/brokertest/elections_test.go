@@ -54,6 +54,7 @@ func TestTooFewReplicasInSync(t *testing.T) {
 		acked(t, cl, "b", 10)
 		c.Stop(t, 0)
 		o.awaitISR(events, 1)
+		<-time.After(time.Second) // until the leader has heard of it too
 		p, err := producer.New(cl, producer.Retries(0))
 		if err != nil {
 			t.Fatal(err)

@@ -99,6 +99,7 @@ func TestALeaderCutFromItsFollowersAcknowledgesNothingMore(t *testing.T) {
 		<-time.After(time.Second)
 		cut(c, 1, 2, 3)
 		o.awaitISR(events, 1)
+		<-time.After(time.Second) // until the leader has heard of it too
 		p, err := producer.New(cl, producer.Retries(0))
 		if err != nil {
 			t.Fatal(err)
