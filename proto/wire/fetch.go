@@ -177,7 +177,7 @@ func (r *FetchResponse) unmarshalWire(data mem.BufferSlice) error {
 	slab := bytes.Join(pieces, nil) // does not clear the memory before it fills it
 	*r = FetchResponse{}
 	total := 0
-	return eachField(slab, "FetchResponse", func(f field) error {
+	return eachField(slab, "FetchResponse", fields(1), func(f field) error {
 		switch f.num {
 		case 1:
 			name, partitions, err := decodeTopic(f.bytes, "FetchableTopic", &total, decodeFetchPartition)
@@ -194,7 +194,7 @@ func (r *FetchResponse) unmarshalWire(data mem.BufferSlice) error {
 
 func decodeFetchPartition(b []byte) (FetchPartition, error) {
 	var p FetchPartition
-	err := eachField(b, "FetchablePartition", func(f field) error {
+	err := eachField(b, "FetchablePartition", fields(7, 9, 10, 11), func(f field) error {
 		switch f.num {
 		case 1:
 			p.Index = f.int32()
@@ -233,7 +233,7 @@ func decodeFetchPartition(b []byte) (FetchPartition, error) {
 // decodePair decodes a message of two signed numbers.
 func decodePair(b []byte, what string) ([2]int64, error) {
 	var v [2]int64
-	err := eachField(b, what, func(f field) error {
+	err := eachField(b, what, fields(), func(f field) error {
 		if f.num == 1 || f.num == 2 {
 			v[f.num-1] = f.sint64()
 		}

@@ -116,7 +116,7 @@ func (r *ProduceRequest) unmarshalWire(data mem.BufferSlice) error {
 	owner := mem.NewBuffer(slab, Pool)
 	*r = ProduceRequest{slab: owner}
 	total := 0
-	err := eachField(*slab, "ProduceRequest", func(f field) error {
+	err := eachField(*slab, "ProduceRequest", fields(1, 4), func(f field) error {
 		switch f.num {
 		case 1:
 			r.TransactionalID = f.string()
@@ -145,7 +145,7 @@ func (r *ProduceRequest) unmarshalWire(data mem.BufferSlice) error {
 
 func decodeProducePartition(b []byte) (ProducePartition, error) {
 	var p ProducePartition
-	err := eachField(b, "PartitionProduceData", func(f field) error {
+	err := eachField(b, "PartitionProduceData", fields(2), func(f field) error {
 		switch f.num {
 		case 1:
 			p.Index = f.int32()

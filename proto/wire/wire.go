@@ -147,8 +147,22 @@ func (f field) sint32() int32  { return int32(protowire.DecodeZigZag(f.value & 0
 func (f field) sint64() int64  { return protowire.DecodeZigZag(f.value) }
 func (f field) string() string { return string(f.bytes) }
 
-// eachField calls f for every varint and length-delimited field of the message in b and passes over the others.
-func eachField(b []byte, what string, f func(field) error) error {
+// numbers is a set of field numbers below 64.
+type numbers uint64
+
+func fields(n ...protowire.Number) numbers {
+	var set numbers
+	for _, n := range n {
+		set |= 1 << n
+	}
+	return set
+}
+
+func (s numbers) has(n protowire.Number) bool { return n < 64 && s>>n&1 == 1 }
+
+// eachField calls f for every varint and length-delimited field of the message in b and passes over the others. Those in nested are
+// length-delimited; a field of the other type than it should be is unknown, as to the generated code.
+func eachField(b []byte, what string, nested numbers, f func(field) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -171,6 +185,9 @@ func eachField(b []byte, what string, f func(field) error) error {
 			return fmt.Errorf("decode %s, field %d: %w", what, num, protowire.ParseError(n))
 		}
 		b = b[n:]
+		if (typ == protowire.BytesType) != nested.has(num) {
+			continue
+		}
 		if err := f(fl); err != nil {
 			return err
 		}
@@ -184,7 +201,7 @@ func decodeTopic[P any](b []byte, what string, total *int, decode func([]byte) (
 	if *total++; *total > MaxPartitionsPerRequest {
 		return "", nil, errTooManyPartitions
 	}
-	err = eachField(b, what, func(f field) error {
+	err = eachField(b, what, fields(1, 2), func(f field) error {
 		switch f.num {
 		case 1:
 			name = f.string()

@@ -183,6 +183,7 @@ func FuzzProduceRequest(f *testing.F) {
 	_, gen := produceForms()
 	seed, _ := proto.Marshal(gen)
 	f.Add(seed)
+	f.Add([]byte{0x20, 0x00}) // topics as a number
 	f.Add([]byte{0x22, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		hand, gen := new(ProduceRequest), new(ottlapb.ProduceRequest)
