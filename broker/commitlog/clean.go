@@ -91,7 +91,8 @@ func (r *round) run(j *judged, now time.Time) error {
 	for n < len(j.list)-1 && j.list[n].base < r.end {
 		n++
 	}
-	aborted, err := r.l.AbortedTransactions(j.list[0].base, r.end)
+	// The last of these segments may go beyond the map's end, and all of it is copied.
+	aborted, err := r.l.AbortedTransactions(j.list[0].base, j.list[n].base)
 	if err != nil {
 		return err
 	}
