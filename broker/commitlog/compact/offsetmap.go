@@ -35,7 +35,7 @@ func (m *OffsetMap) Reset(keys int64, bytes int64, load float64) {
 	limit := bytes / SlotSize
 	want := int64(math.Ceil(float64(min(keys, limit))/load)) + 1
 	size := min(max(want, minSlots), max(limit, 1))
-	if int64(cap(m.slots)) < size || int64(cap(m.slots)) > 4*size {
+	if have := int64(cap(m.slots)); have < size || have > min(4*size, max(limit, 1)) {
 		m.slots = nil // so that both are never there at once
 		m.slots = make([]slot, size)
 	} else {
