@@ -95,7 +95,7 @@ func TestACompactedTopic(t *testing.T) {
 			delete(want, gone)
 			put(t, cl, "table", [2]string{"filler", fmt.Sprint(n)}, [2]string{"filler", fmt.Sprint(n)})
 			want["filler"] = fmt.Sprint(n)
-			time.Sleep(2 * time.Minute)
+			<-time.After(2 * time.Minute)
 			synctest.Wait()
 		}
 		round(0)
@@ -149,7 +149,7 @@ func TestATopicWithRetention(t *testing.T) {
 		cl := c.Client(t)
 		createTopic(t, cl, "events", 1, map[string]string{"retention.ms": "300000", "segment.bytes": "1000"})
 		put(t, cl, "events", [2]string{"old", "1"})
-		time.Sleep(4 * time.Minute)
+		<-time.After(4 * time.Minute)
 		put(t, cl, "events", [2]string{"new", "2"})
 		tp := cluster.TopicPartition{Topic: "events"}
 		first := func() cluster.Offset {
@@ -160,12 +160,12 @@ func TestATopicWithRetention(t *testing.T) {
 			}
 			return got[tp].Offset
 		}
-		time.Sleep(3 * time.Minute)
+		<-time.After(3 * time.Minute)
 		synctest.Wait()
 		if first() != 0 {
 			t.Error("a segment with a record that is young enough was deleted")
 		}
-		time.Sleep(4 * time.Minute)
+		<-time.After(4 * time.Minute)
 		synctest.Wait()
 		if first() != 2 {
 			t.Errorf("the log begins at %d, all of its two records are too old", first())

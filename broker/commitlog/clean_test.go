@@ -781,7 +781,11 @@ func TestPowerCutDuringCompaction(t *testing.T) {
 	}
 	total := count.Mutations()
 	t.Logf("%d operations change the disk", total)
-	for n := range total {
+	stride := 4
+	if os.Getenv("OTTLA_LONG_TESTS") != "" {
+		stride = 1
+	}
+	for n := int(time.Now().UnixNano()) % stride; n < total; n += stride {
 		mem := vfs.NewMem()
 		a, durable, err := cleanWork(t, mem, vfs.Inject(mem, vfs.PowerCut(n)))
 		if err == nil {
@@ -802,7 +806,7 @@ func TestErrorAtEveryOperationOfCompaction(t *testing.T) {
 	mem := vfs.NewMem()
 	_, _, err := cleanWork(t, mem, vfs.Inject(mem, counting))
 	must(t, err)
-	stride := 3
+	stride := 7
 	if os.Getenv("OTTLA_LONG_TESTS") != "" {
 		stride = 1
 	}
