@@ -45,6 +45,8 @@ type API struct {
 	Metadata ottlapb.MetadataServiceClient
 	// Topics is TopicService.
 	Topics ottlapb.TopicServiceClient
+	// Partitions is PartitionService.
+	Partitions ottlapb.PartitionServiceClient
 	// Fetch is FetchService, for its unary calls.
 	Fetch ottlapb.FetchServiceClient
 }
@@ -119,10 +121,11 @@ func hasCode(err error) bool {
 
 func newAPI(id cluster.BrokerID, cc grpc.ClientConnInterface) *API {
 	return &API{
-		Broker:   id,
-		Metadata: ottlapb.NewMetadataServiceClient(cc),
-		Topics:   ottlapb.NewTopicServiceClient(cc),
-		Fetch:    ottlapb.NewFetchServiceClient(cc),
+		Broker:     id,
+		Metadata:   ottlapb.NewMetadataServiceClient(cc),
+		Topics:     ottlapb.NewTopicServiceClient(cc),
+		Partitions: ottlapb.NewPartitionServiceClient(cc),
+		Fetch:      ottlapb.NewFetchServiceClient(cc),
 	}
 }
 

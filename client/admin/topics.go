@@ -91,11 +91,7 @@ func creatable(t *NewTopic) *ottlapb.CreatableTopic {
 		out.NumPartitions, out.ReplicationFactor = -1, -1
 	}
 	for _, p := range sortedKeys(t.Assignments) {
-		ids := make([]int32, len(t.Assignments[p]))
-		for i, id := range t.Assignments[p] {
-			ids[i] = int32(id)
-		}
-		out.Assignments = append(out.Assignments, &ottlapb.ReplicaAssignment{PartitionIndex: p, BrokerIds: ids})
+		out.Assignments = append(out.Assignments, &ottlapb.ReplicaAssignment{PartitionIndex: p, BrokerIds: numbers(t.Assignments[p])})
 	}
 	for _, k := range sortedKeys(t.Configs) {
 		out.Configs = append(out.Configs, &ottlapb.ConfigEntry{Name: k, Value: t.Configs[k]})
@@ -134,20 +130,28 @@ func (a *Admin) DeleteTopics(ctx context.Context, names []string, timeout time.D
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]*ottlapb.DeletableTopicResult{}
-	for _, t := range resp.GetTopics() {
-		byName[t.GetName()] = t
+	return topicResults(names, resp.GetTopics()), nil
+}
+
+// topicResults puts an answer per topic into the order of the names.
+func topicResults[T interface {
+	GetName() string
+	GetErrorCode() int32
+	GetErrorMessage() string
+}](names []string, answer []T) []TopicResult {
+	byName := map[string]error{}
+	for _, t := range answer {
+		byName[t.GetName()] = errorOf(t.GetErrorCode(), t.GetErrorMessage())
 	}
 	results := make([]TopicResult, len(names))
 	for i, name := range names {
-		results[i].Name = name
-		if t := byName[name]; t != nil {
-			results[i].Err = errorOf(t.GetErrorCode(), t.GetErrorMessage())
-		} else {
-			results[i].Err = kerr.UnknownServerError.With("the controller's answer leaves the topic out")
+		err, ok := byName[name]
+		if !ok {
+			err = kerr.UnknownServerError.With("the controller's answer leaves the topic out")
 		}
+		results[i] = TopicResult{name, err}
 	}
-	return results, nil
+	return results
 }
 
 // onController makes a call to the controller, and makes it again elsewhere when the answer is that it was not the controller.

@@ -760,6 +760,245 @@ func (x *DeletableTopicResult) GetErrorMessage() string {
 	return ""
 }
 
+// CreatePartitionsRequest asks for more partitions.
+type CreatePartitionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// topics to change; a name that comes twice is answered with INVALID_REQUEST.
+	Topics []*CreatablePartitions `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	// timeout_ms is how long to wait until every new partition has a leader in the controller's metadata. When it passes the answer is
+	// REQUEST_TIMED_OUT and the creation goes on.
+	TimeoutMs int32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// validate_only checks everything and changes nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatePartitionsRequest) Reset() {
+	*x = CreatePartitionsRequest{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatePartitionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatePartitionsRequest) ProtoMessage() {}
+
+func (x *CreatePartitionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatePartitionsRequest.ProtoReflect.Descriptor instead.
+func (*CreatePartitionsRequest) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CreatePartitionsRequest) GetTopics() []*CreatablePartitions {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *CreatePartitionsRequest) GetTimeoutMs() int32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *CreatePartitionsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// CreatablePartitions says how many partitions a topic is to have.
+type CreatablePartitions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// count of partitions in all, more than there are now.
+	Count int32 `protobuf:"zigzag32,2,opt,name=count,proto3" json:"count,omitempty"`
+	// assignments places the new partitions by hand, in their order; partition_index has no meaning. Empty lets the controller place them.
+	Assignments   []*ReplicaAssignment `protobuf:"bytes,3,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatablePartitions) Reset() {
+	*x = CreatablePartitions{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatablePartitions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatablePartitions) ProtoMessage() {}
+
+func (x *CreatablePartitions) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatablePartitions.ProtoReflect.Descriptor instead.
+func (*CreatablePartitions) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreatablePartitions) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreatablePartitions) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *CreatablePartitions) GetAssignments() []*ReplicaAssignment {
+	if x != nil {
+		return x.Assignments
+	}
+	return nil
+}
+
+// CreatePartitionsResponse answers in the request's order.
+type CreatePartitionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// topics holds the outcomes.
+	Topics        []*CreatablePartitionsResult `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatePartitionsResponse) Reset() {
+	*x = CreatePartitionsResponse{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatePartitionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatePartitionsResponse) ProtoMessage() {}
+
+func (x *CreatePartitionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatePartitionsResponse.ProtoReflect.Descriptor instead.
+func (*CreatePartitionsResponse) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreatePartitionsResponse) GetTopics() []*CreatablePartitionsResult {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// CreatablePartitionsResult is the outcome for one topic.
+type CreatablePartitionsResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the topic.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// error_code is 0 or a Kafka error code.
+	ErrorCode int32 `protobuf:"zigzag32,2,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// error_message explains the error.
+	ErrorMessage  string `protobuf:"bytes,3,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatablePartitionsResult) Reset() {
+	*x = CreatablePartitionsResult{}
+	mi := &file_ottla_v1_topic_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatablePartitionsResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatablePartitionsResult) ProtoMessage() {}
+
+func (x *CreatablePartitionsResult) ProtoReflect() protoreflect.Message {
+	mi := &file_ottla_v1_topic_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatablePartitionsResult.ProtoReflect.Descriptor instead.
+func (*CreatablePartitionsResult) Descriptor() ([]byte, []int) {
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CreatablePartitionsResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreatablePartitionsResult) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *CreatablePartitionsResult) GetErrorMessage() string {
+	if x != nil {
+		return x.ErrorMessage
+	}
+	return ""
+}
+
 // DescribeTopicsRequest names topics.
 type DescribeTopicsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -773,7 +1012,7 @@ type DescribeTopicsRequest struct {
 
 func (x *DescribeTopicsRequest) Reset() {
 	*x = DescribeTopicsRequest{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[9]
+	mi := &file_ottla_v1_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1024,7 @@ func (x *DescribeTopicsRequest) String() string {
 func (*DescribeTopicsRequest) ProtoMessage() {}
 
 func (x *DescribeTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[9]
+	mi := &file_ottla_v1_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1037,7 @@ func (x *DescribeTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeTopicsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{9}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DescribeTopicsRequest) GetAllTopics() bool {
@@ -826,7 +1065,7 @@ type DescribeTopicsResponse struct {
 
 func (x *DescribeTopicsResponse) Reset() {
 	*x = DescribeTopicsResponse{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[10]
+	mi := &file_ottla_v1_topic_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1077,7 @@ func (x *DescribeTopicsResponse) String() string {
 func (*DescribeTopicsResponse) ProtoMessage() {}
 
 func (x *DescribeTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[10]
+	mi := &file_ottla_v1_topic_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1090,7 @@ func (x *DescribeTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeTopicsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{10}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DescribeTopicsResponse) GetTopics() []*TopicMetadata {
@@ -874,7 +1113,7 @@ type DescribeConfigsRequest struct {
 
 func (x *DescribeConfigsRequest) Reset() {
 	*x = DescribeConfigsRequest{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[11]
+	mi := &file_ottla_v1_topic_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1125,7 @@ func (x *DescribeConfigsRequest) String() string {
 func (*DescribeConfigsRequest) ProtoMessage() {}
 
 func (x *DescribeConfigsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[11]
+	mi := &file_ottla_v1_topic_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1138,7 @@ func (x *DescribeConfigsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeConfigsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeConfigsRequest) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{11}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DescribeConfigsRequest) GetResources() []*ConfigResource {
@@ -931,7 +1170,7 @@ type ConfigResource struct {
 
 func (x *ConfigResource) Reset() {
 	*x = ConfigResource{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[12]
+	mi := &file_ottla_v1_topic_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1182,7 @@ func (x *ConfigResource) String() string {
 func (*ConfigResource) ProtoMessage() {}
 
 func (x *ConfigResource) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[12]
+	mi := &file_ottla_v1_topic_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1195,7 @@ func (x *ConfigResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigResource.ProtoReflect.Descriptor instead.
 func (*ConfigResource) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{12}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ConfigResource) GetType() ConfigResourceType {
@@ -991,7 +1230,7 @@ type DescribeConfigsResponse struct {
 
 func (x *DescribeConfigsResponse) Reset() {
 	*x = DescribeConfigsResponse{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[13]
+	mi := &file_ottla_v1_topic_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1242,7 @@ func (x *DescribeConfigsResponse) String() string {
 func (*DescribeConfigsResponse) ProtoMessage() {}
 
 func (x *DescribeConfigsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[13]
+	mi := &file_ottla_v1_topic_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1255,7 @@ func (x *DescribeConfigsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeConfigsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeConfigsResponse) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{13}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DescribeConfigsResponse) GetResults() []*ConfigDescription {
@@ -1045,7 +1284,7 @@ type ConfigDescription struct {
 
 func (x *ConfigDescription) Reset() {
 	*x = ConfigDescription{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[14]
+	mi := &file_ottla_v1_topic_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1296,7 @@ func (x *ConfigDescription) String() string {
 func (*ConfigDescription) ProtoMessage() {}
 
 func (x *ConfigDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[14]
+	mi := &file_ottla_v1_topic_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1309,7 @@ func (x *ConfigDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigDescription.ProtoReflect.Descriptor instead.
 func (*ConfigDescription) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{14}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ConfigDescription) GetErrorCode() int32 {
@@ -1129,7 +1368,7 @@ type ConfigValue struct {
 
 func (x *ConfigValue) Reset() {
 	*x = ConfigValue{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[15]
+	mi := &file_ottla_v1_topic_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1380,7 @@ func (x *ConfigValue) String() string {
 func (*ConfigValue) ProtoMessage() {}
 
 func (x *ConfigValue) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[15]
+	mi := &file_ottla_v1_topic_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1393,7 @@ func (x *ConfigValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigValue.ProtoReflect.Descriptor instead.
 func (*ConfigValue) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{15}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConfigValue) GetName() string {
@@ -1214,7 +1453,7 @@ type ConfigSynonym struct {
 
 func (x *ConfigSynonym) Reset() {
 	*x = ConfigSynonym{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[16]
+	mi := &file_ottla_v1_topic_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1465,7 @@ func (x *ConfigSynonym) String() string {
 func (*ConfigSynonym) ProtoMessage() {}
 
 func (x *ConfigSynonym) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[16]
+	mi := &file_ottla_v1_topic_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1478,7 @@ func (x *ConfigSynonym) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigSynonym.ProtoReflect.Descriptor instead.
 func (*ConfigSynonym) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{16}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConfigSynonym) GetName() string {
@@ -1276,7 +1515,7 @@ type IncrementalAlterConfigsRequest struct {
 
 func (x *IncrementalAlterConfigsRequest) Reset() {
 	*x = IncrementalAlterConfigsRequest{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[17]
+	mi := &file_ottla_v1_topic_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1527,7 @@ func (x *IncrementalAlterConfigsRequest) String() string {
 func (*IncrementalAlterConfigsRequest) ProtoMessage() {}
 
 func (x *IncrementalAlterConfigsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[17]
+	mi := &file_ottla_v1_topic_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1540,7 @@ func (x *IncrementalAlterConfigsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncrementalAlterConfigsRequest.ProtoReflect.Descriptor instead.
 func (*IncrementalAlterConfigsRequest) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{17}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IncrementalAlterConfigsRequest) GetResources() []*AlterableConfigResource {
@@ -1333,7 +1572,7 @@ type AlterableConfigResource struct {
 
 func (x *AlterableConfigResource) Reset() {
 	*x = AlterableConfigResource{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[18]
+	mi := &file_ottla_v1_topic_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1584,7 @@ func (x *AlterableConfigResource) String() string {
 func (*AlterableConfigResource) ProtoMessage() {}
 
 func (x *AlterableConfigResource) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[18]
+	mi := &file_ottla_v1_topic_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1597,7 @@ func (x *AlterableConfigResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterableConfigResource.ProtoReflect.Descriptor instead.
 func (*AlterableConfigResource) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{18}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AlterableConfigResource) GetType() ConfigResourceType {
@@ -1397,7 +1636,7 @@ type AlterableConfig struct {
 
 func (x *AlterableConfig) Reset() {
 	*x = AlterableConfig{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[19]
+	mi := &file_ottla_v1_topic_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1648,7 @@ func (x *AlterableConfig) String() string {
 func (*AlterableConfig) ProtoMessage() {}
 
 func (x *AlterableConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[19]
+	mi := &file_ottla_v1_topic_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1661,7 @@ func (x *AlterableConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterableConfig.ProtoReflect.Descriptor instead.
 func (*AlterableConfig) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{19}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AlterableConfig) GetName() string {
@@ -1457,7 +1696,7 @@ type IncrementalAlterConfigsResponse struct {
 
 func (x *IncrementalAlterConfigsResponse) Reset() {
 	*x = IncrementalAlterConfigsResponse{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[20]
+	mi := &file_ottla_v1_topic_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1708,7 @@ func (x *IncrementalAlterConfigsResponse) String() string {
 func (*IncrementalAlterConfigsResponse) ProtoMessage() {}
 
 func (x *IncrementalAlterConfigsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[20]
+	mi := &file_ottla_v1_topic_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1721,7 @@ func (x *IncrementalAlterConfigsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncrementalAlterConfigsResponse.ProtoReflect.Descriptor instead.
 func (*IncrementalAlterConfigsResponse) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{20}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IncrementalAlterConfigsResponse) GetResults() []*AlterConfigsResult {
@@ -1509,7 +1748,7 @@ type AlterConfigsResult struct {
 
 func (x *AlterConfigsResult) Reset() {
 	*x = AlterConfigsResult{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[21]
+	mi := &file_ottla_v1_topic_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1760,7 @@ func (x *AlterConfigsResult) String() string {
 func (*AlterConfigsResult) ProtoMessage() {}
 
 func (x *AlterConfigsResult) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[21]
+	mi := &file_ottla_v1_topic_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1773,7 @@ func (x *AlterConfigsResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlterConfigsResult.ProtoReflect.Descriptor instead.
 func (*AlterConfigsResult) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{21}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AlterConfigsResult) GetErrorCode() int32 {
@@ -1579,7 +1818,7 @@ type DeleteRecordsRequest struct {
 
 func (x *DeleteRecordsRequest) Reset() {
 	*x = DeleteRecordsRequest{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[22]
+	mi := &file_ottla_v1_topic_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1830,7 @@ func (x *DeleteRecordsRequest) String() string {
 func (*DeleteRecordsRequest) ProtoMessage() {}
 
 func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[22]
+	mi := &file_ottla_v1_topic_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1843,7 @@ func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{22}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteRecordsRequest) GetTopics() []*DeleteRecordsTopic {
@@ -1634,7 +1873,7 @@ type DeleteRecordsTopic struct {
 
 func (x *DeleteRecordsTopic) Reset() {
 	*x = DeleteRecordsTopic{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[23]
+	mi := &file_ottla_v1_topic_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1885,7 @@ func (x *DeleteRecordsTopic) String() string {
 func (*DeleteRecordsTopic) ProtoMessage() {}
 
 func (x *DeleteRecordsTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[23]
+	mi := &file_ottla_v1_topic_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1898,7 @@ func (x *DeleteRecordsTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsTopic.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsTopic) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{23}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteRecordsTopic) GetName() string {
@@ -1689,7 +1928,7 @@ type DeleteRecordsPartition struct {
 
 func (x *DeleteRecordsPartition) Reset() {
 	*x = DeleteRecordsPartition{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[24]
+	mi := &file_ottla_v1_topic_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1940,7 @@ func (x *DeleteRecordsPartition) String() string {
 func (*DeleteRecordsPartition) ProtoMessage() {}
 
 func (x *DeleteRecordsPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[24]
+	mi := &file_ottla_v1_topic_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1953,7 @@ func (x *DeleteRecordsPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsPartition.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsPartition) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{24}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteRecordsPartition) GetIndex() int32 {
@@ -1742,7 +1981,7 @@ type DeleteRecordsResponse struct {
 
 func (x *DeleteRecordsResponse) Reset() {
 	*x = DeleteRecordsResponse{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[25]
+	mi := &file_ottla_v1_topic_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1993,7 @@ func (x *DeleteRecordsResponse) String() string {
 func (*DeleteRecordsResponse) ProtoMessage() {}
 
 func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[25]
+	mi := &file_ottla_v1_topic_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +2006,7 @@ func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{25}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteRecordsResponse) GetTopics() []*DeleteRecordsTopicResult {
@@ -1790,7 +2029,7 @@ type DeleteRecordsTopicResult struct {
 
 func (x *DeleteRecordsTopicResult) Reset() {
 	*x = DeleteRecordsTopicResult{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[26]
+	mi := &file_ottla_v1_topic_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +2041,7 @@ func (x *DeleteRecordsTopicResult) String() string {
 func (*DeleteRecordsTopicResult) ProtoMessage() {}
 
 func (x *DeleteRecordsTopicResult) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[26]
+	mi := &file_ottla_v1_topic_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2054,7 @@ func (x *DeleteRecordsTopicResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsTopicResult.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsTopicResult) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{26}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteRecordsTopicResult) GetName() string {
@@ -1849,7 +2088,7 @@ type DeleteRecordsPartitionResult struct {
 
 func (x *DeleteRecordsPartitionResult) Reset() {
 	*x = DeleteRecordsPartitionResult{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[27]
+	mi := &file_ottla_v1_topic_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +2100,7 @@ func (x *DeleteRecordsPartitionResult) String() string {
 func (*DeleteRecordsPartitionResult) ProtoMessage() {}
 
 func (x *DeleteRecordsPartitionResult) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[27]
+	mi := &file_ottla_v1_topic_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +2113,7 @@ func (x *DeleteRecordsPartitionResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsPartitionResult.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsPartitionResult) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{27}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteRecordsPartitionResult) GetIndex() int32 {
@@ -1918,7 +2157,7 @@ type DescribeLogDirsRequest struct {
 
 func (x *DescribeLogDirsRequest) Reset() {
 	*x = DescribeLogDirsRequest{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[28]
+	mi := &file_ottla_v1_topic_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2169,7 @@ func (x *DescribeLogDirsRequest) String() string {
 func (*DescribeLogDirsRequest) ProtoMessage() {}
 
 func (x *DescribeLogDirsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[28]
+	mi := &file_ottla_v1_topic_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2182,7 @@ func (x *DescribeLogDirsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeLogDirsRequest.ProtoReflect.Descriptor instead.
 func (*DescribeLogDirsRequest) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{28}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DescribeLogDirsRequest) GetAllTopics() bool {
@@ -1973,7 +2212,7 @@ type DescribableLogDirTopic struct {
 
 func (x *DescribableLogDirTopic) Reset() {
 	*x = DescribableLogDirTopic{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[29]
+	mi := &file_ottla_v1_topic_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2224,7 @@ func (x *DescribableLogDirTopic) String() string {
 func (*DescribableLogDirTopic) ProtoMessage() {}
 
 func (x *DescribableLogDirTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[29]
+	mi := &file_ottla_v1_topic_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2237,7 @@ func (x *DescribableLogDirTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribableLogDirTopic.ProtoReflect.Descriptor instead.
 func (*DescribableLogDirTopic) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{29}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DescribableLogDirTopic) GetName() string {
@@ -2026,7 +2265,7 @@ type DescribeLogDirsResponse struct {
 
 func (x *DescribeLogDirsResponse) Reset() {
 	*x = DescribeLogDirsResponse{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[30]
+	mi := &file_ottla_v1_topic_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2277,7 @@ func (x *DescribeLogDirsResponse) String() string {
 func (*DescribeLogDirsResponse) ProtoMessage() {}
 
 func (x *DescribeLogDirsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[30]
+	mi := &file_ottla_v1_topic_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2290,7 @@ func (x *DescribeLogDirsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeLogDirsResponse.ProtoReflect.Descriptor instead.
 func (*DescribeLogDirsResponse) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{30}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DescribeLogDirsResponse) GetResults() []*LogDirDescription {
@@ -2076,7 +2315,7 @@ type LogDirDescription struct {
 
 func (x *LogDirDescription) Reset() {
 	*x = LogDirDescription{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[31]
+	mi := &file_ottla_v1_topic_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2327,7 @@ func (x *LogDirDescription) String() string {
 func (*LogDirDescription) ProtoMessage() {}
 
 func (x *LogDirDescription) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[31]
+	mi := &file_ottla_v1_topic_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2340,7 @@ func (x *LogDirDescription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDirDescription.ProtoReflect.Descriptor instead.
 func (*LogDirDescription) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{31}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LogDirDescription) GetErrorCode() int32 {
@@ -2138,7 +2377,7 @@ type LogDirTopic struct {
 
 func (x *LogDirTopic) Reset() {
 	*x = LogDirTopic{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[32]
+	mi := &file_ottla_v1_topic_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2389,7 @@ func (x *LogDirTopic) String() string {
 func (*LogDirTopic) ProtoMessage() {}
 
 func (x *LogDirTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[32]
+	mi := &file_ottla_v1_topic_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2402,7 @@ func (x *LogDirTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDirTopic.ProtoReflect.Descriptor instead.
 func (*LogDirTopic) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{32}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogDirTopic) GetName() string {
@@ -2197,7 +2436,7 @@ type LogDirPartition struct {
 
 func (x *LogDirPartition) Reset() {
 	*x = LogDirPartition{}
-	mi := &file_ottla_v1_topic_proto_msgTypes[33]
+	mi := &file_ottla_v1_topic_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2448,7 @@ func (x *LogDirPartition) String() string {
 func (*LogDirPartition) ProtoMessage() {}
 
 func (x *LogDirPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_ottla_v1_topic_proto_msgTypes[33]
+	mi := &file_ottla_v1_topic_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2461,7 @@ func (x *LogDirPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogDirPartition.ProtoReflect.Descriptor instead.
 func (*LogDirPartition) Descriptor() ([]byte, []int) {
-	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{33}
+	return file_ottla_v1_topic_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogDirPartition) GetIndex() int32 {
@@ -2294,6 +2533,22 @@ const file_ottla_v1_topic_proto_rawDesc = "" +
 	"\x14DeleteTopicsResponse\x126\n" +
 	"\x06topics\x18\x01 \x03(\v2\x1e.ottla.v1.DeletableTopicResultR\x06topics\"n\n" +
 	"\x14DeletableTopicResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x02 \x01(\x11R\terrorCode\x12#\n" +
+	"\rerror_message\x18\x03 \x01(\tR\ferrorMessage\"\x94\x01\n" +
+	"\x17CreatePartitionsRequest\x125\n" +
+	"\x06topics\x18\x01 \x03(\v2\x1d.ottla.v1.CreatablePartitionsR\x06topics\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x05R\ttimeoutMs\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"~\n" +
+	"\x13CreatablePartitions\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x11R\x05count\x12=\n" +
+	"\vassignments\x18\x03 \x03(\v2\x1b.ottla.v1.ReplicaAssignmentR\vassignments\"W\n" +
+	"\x18CreatePartitionsResponse\x12;\n" +
+	"\x06topics\x18\x01 \x03(\v2#.ottla.v1.CreatablePartitionsResultR\x06topics\"s\n" +
+	"\x19CreatablePartitionsResult\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x02 \x01(\x11R\terrorCode\x12#\n" +
@@ -2419,10 +2674,11 @@ const file_ottla_v1_topic_proto_rawDesc = "" +
 	"\x1aALTER_CONFIG_OPERATION_SET\x10\x01\x12!\n" +
 	"\x1dALTER_CONFIG_OPERATION_DELETE\x10\x02\x12!\n" +
 	"\x1dALTER_CONFIG_OPERATION_APPEND\x10\x03\x12#\n" +
-	"\x1fALTER_CONFIG_OPERATION_SUBTRACT\x10\x042\xf3\x04\n" +
+	"\x1fALTER_CONFIG_OPERATION_SUBTRACT\x10\x042\xce\x05\n" +
 	"\fTopicService\x12M\n" +
 	"\fCreateTopics\x12\x1d.ottla.v1.CreateTopicsRequest\x1a\x1e.ottla.v1.CreateTopicsResponse\x12M\n" +
-	"\fDeleteTopics\x12\x1d.ottla.v1.DeleteTopicsRequest\x1a\x1e.ottla.v1.DeleteTopicsResponse\x12S\n" +
+	"\fDeleteTopics\x12\x1d.ottla.v1.DeleteTopicsRequest\x1a\x1e.ottla.v1.DeleteTopicsResponse\x12Y\n" +
+	"\x10CreatePartitions\x12!.ottla.v1.CreatePartitionsRequest\x1a\".ottla.v1.CreatePartitionsResponse\x12S\n" +
 	"\x0eDescribeTopics\x12\x1f.ottla.v1.DescribeTopicsRequest\x1a .ottla.v1.DescribeTopicsResponse\x12V\n" +
 	"\x0fDescribeConfigs\x12 .ottla.v1.DescribeConfigsRequest\x1a!.ottla.v1.DescribeConfigsResponse\x12n\n" +
 	"\x17IncrementalAlterConfigs\x12(.ottla.v1.IncrementalAlterConfigsRequest\x1a).ottla.v1.IncrementalAlterConfigsResponse\x12P\n" +
@@ -2442,7 +2698,7 @@ func file_ottla_v1_topic_proto_rawDescGZIP() []byte {
 }
 
 var file_ottla_v1_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ottla_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_ottla_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_ottla_v1_topic_proto_goTypes = []any{
 	(ConfigResourceType)(0),                 // 0: ottla.v1.ConfigResourceType
 	(ConfigSource)(0),                       // 1: ottla.v1.ConfigSource
@@ -2456,32 +2712,36 @@ var file_ottla_v1_topic_proto_goTypes = []any{
 	(*DeleteTopicsRequest)(nil),             // 9: ottla.v1.DeleteTopicsRequest
 	(*DeleteTopicsResponse)(nil),            // 10: ottla.v1.DeleteTopicsResponse
 	(*DeletableTopicResult)(nil),            // 11: ottla.v1.DeletableTopicResult
-	(*DescribeTopicsRequest)(nil),           // 12: ottla.v1.DescribeTopicsRequest
-	(*DescribeTopicsResponse)(nil),          // 13: ottla.v1.DescribeTopicsResponse
-	(*DescribeConfigsRequest)(nil),          // 14: ottla.v1.DescribeConfigsRequest
-	(*ConfigResource)(nil),                  // 15: ottla.v1.ConfigResource
-	(*DescribeConfigsResponse)(nil),         // 16: ottla.v1.DescribeConfigsResponse
-	(*ConfigDescription)(nil),               // 17: ottla.v1.ConfigDescription
-	(*ConfigValue)(nil),                     // 18: ottla.v1.ConfigValue
-	(*ConfigSynonym)(nil),                   // 19: ottla.v1.ConfigSynonym
-	(*IncrementalAlterConfigsRequest)(nil),  // 20: ottla.v1.IncrementalAlterConfigsRequest
-	(*AlterableConfigResource)(nil),         // 21: ottla.v1.AlterableConfigResource
-	(*AlterableConfig)(nil),                 // 22: ottla.v1.AlterableConfig
-	(*IncrementalAlterConfigsResponse)(nil), // 23: ottla.v1.IncrementalAlterConfigsResponse
-	(*AlterConfigsResult)(nil),              // 24: ottla.v1.AlterConfigsResult
-	(*DeleteRecordsRequest)(nil),            // 25: ottla.v1.DeleteRecordsRequest
-	(*DeleteRecordsTopic)(nil),              // 26: ottla.v1.DeleteRecordsTopic
-	(*DeleteRecordsPartition)(nil),          // 27: ottla.v1.DeleteRecordsPartition
-	(*DeleteRecordsResponse)(nil),           // 28: ottla.v1.DeleteRecordsResponse
-	(*DeleteRecordsTopicResult)(nil),        // 29: ottla.v1.DeleteRecordsTopicResult
-	(*DeleteRecordsPartitionResult)(nil),    // 30: ottla.v1.DeleteRecordsPartitionResult
-	(*DescribeLogDirsRequest)(nil),          // 31: ottla.v1.DescribeLogDirsRequest
-	(*DescribableLogDirTopic)(nil),          // 32: ottla.v1.DescribableLogDirTopic
-	(*DescribeLogDirsResponse)(nil),         // 33: ottla.v1.DescribeLogDirsResponse
-	(*LogDirDescription)(nil),               // 34: ottla.v1.LogDirDescription
-	(*LogDirTopic)(nil),                     // 35: ottla.v1.LogDirTopic
-	(*LogDirPartition)(nil),                 // 36: ottla.v1.LogDirPartition
-	(*TopicMetadata)(nil),                   // 37: ottla.v1.TopicMetadata
+	(*CreatePartitionsRequest)(nil),         // 12: ottla.v1.CreatePartitionsRequest
+	(*CreatablePartitions)(nil),             // 13: ottla.v1.CreatablePartitions
+	(*CreatePartitionsResponse)(nil),        // 14: ottla.v1.CreatePartitionsResponse
+	(*CreatablePartitionsResult)(nil),       // 15: ottla.v1.CreatablePartitionsResult
+	(*DescribeTopicsRequest)(nil),           // 16: ottla.v1.DescribeTopicsRequest
+	(*DescribeTopicsResponse)(nil),          // 17: ottla.v1.DescribeTopicsResponse
+	(*DescribeConfigsRequest)(nil),          // 18: ottla.v1.DescribeConfigsRequest
+	(*ConfigResource)(nil),                  // 19: ottla.v1.ConfigResource
+	(*DescribeConfigsResponse)(nil),         // 20: ottla.v1.DescribeConfigsResponse
+	(*ConfigDescription)(nil),               // 21: ottla.v1.ConfigDescription
+	(*ConfigValue)(nil),                     // 22: ottla.v1.ConfigValue
+	(*ConfigSynonym)(nil),                   // 23: ottla.v1.ConfigSynonym
+	(*IncrementalAlterConfigsRequest)(nil),  // 24: ottla.v1.IncrementalAlterConfigsRequest
+	(*AlterableConfigResource)(nil),         // 25: ottla.v1.AlterableConfigResource
+	(*AlterableConfig)(nil),                 // 26: ottla.v1.AlterableConfig
+	(*IncrementalAlterConfigsResponse)(nil), // 27: ottla.v1.IncrementalAlterConfigsResponse
+	(*AlterConfigsResult)(nil),              // 28: ottla.v1.AlterConfigsResult
+	(*DeleteRecordsRequest)(nil),            // 29: ottla.v1.DeleteRecordsRequest
+	(*DeleteRecordsTopic)(nil),              // 30: ottla.v1.DeleteRecordsTopic
+	(*DeleteRecordsPartition)(nil),          // 31: ottla.v1.DeleteRecordsPartition
+	(*DeleteRecordsResponse)(nil),           // 32: ottla.v1.DeleteRecordsResponse
+	(*DeleteRecordsTopicResult)(nil),        // 33: ottla.v1.DeleteRecordsTopicResult
+	(*DeleteRecordsPartitionResult)(nil),    // 34: ottla.v1.DeleteRecordsPartitionResult
+	(*DescribeLogDirsRequest)(nil),          // 35: ottla.v1.DescribeLogDirsRequest
+	(*DescribableLogDirTopic)(nil),          // 36: ottla.v1.DescribableLogDirTopic
+	(*DescribeLogDirsResponse)(nil),         // 37: ottla.v1.DescribeLogDirsResponse
+	(*LogDirDescription)(nil),               // 38: ottla.v1.LogDirDescription
+	(*LogDirTopic)(nil),                     // 39: ottla.v1.LogDirTopic
+	(*LogDirPartition)(nil),                 // 40: ottla.v1.LogDirPartition
+	(*TopicMetadata)(nil),                   // 41: ottla.v1.TopicMetadata
 }
 var file_ottla_v1_topic_proto_depIdxs = []int32{
 	4,  // 0: ottla.v1.CreateTopicsRequest.topics:type_name -> ottla.v1.CreatableTopic
@@ -2489,48 +2749,53 @@ var file_ottla_v1_topic_proto_depIdxs = []int32{
 	6,  // 2: ottla.v1.CreatableTopic.configs:type_name -> ottla.v1.ConfigEntry
 	8,  // 3: ottla.v1.CreateTopicsResponse.topics:type_name -> ottla.v1.CreatableTopicResult
 	11, // 4: ottla.v1.DeleteTopicsResponse.topics:type_name -> ottla.v1.DeletableTopicResult
-	37, // 5: ottla.v1.DescribeTopicsResponse.topics:type_name -> ottla.v1.TopicMetadata
-	15, // 6: ottla.v1.DescribeConfigsRequest.resources:type_name -> ottla.v1.ConfigResource
-	0,  // 7: ottla.v1.ConfigResource.type:type_name -> ottla.v1.ConfigResourceType
-	17, // 8: ottla.v1.DescribeConfigsResponse.results:type_name -> ottla.v1.ConfigDescription
-	0,  // 9: ottla.v1.ConfigDescription.type:type_name -> ottla.v1.ConfigResourceType
-	18, // 10: ottla.v1.ConfigDescription.entries:type_name -> ottla.v1.ConfigValue
-	1,  // 11: ottla.v1.ConfigValue.source:type_name -> ottla.v1.ConfigSource
-	19, // 12: ottla.v1.ConfigValue.synonyms:type_name -> ottla.v1.ConfigSynonym
-	1,  // 13: ottla.v1.ConfigSynonym.source:type_name -> ottla.v1.ConfigSource
-	21, // 14: ottla.v1.IncrementalAlterConfigsRequest.resources:type_name -> ottla.v1.AlterableConfigResource
-	0,  // 15: ottla.v1.AlterableConfigResource.type:type_name -> ottla.v1.ConfigResourceType
-	22, // 16: ottla.v1.AlterableConfigResource.configs:type_name -> ottla.v1.AlterableConfig
-	2,  // 17: ottla.v1.AlterableConfig.operation:type_name -> ottla.v1.AlterConfigOperation
-	24, // 18: ottla.v1.IncrementalAlterConfigsResponse.results:type_name -> ottla.v1.AlterConfigsResult
-	0,  // 19: ottla.v1.AlterConfigsResult.type:type_name -> ottla.v1.ConfigResourceType
-	26, // 20: ottla.v1.DeleteRecordsRequest.topics:type_name -> ottla.v1.DeleteRecordsTopic
-	27, // 21: ottla.v1.DeleteRecordsTopic.partitions:type_name -> ottla.v1.DeleteRecordsPartition
-	29, // 22: ottla.v1.DeleteRecordsResponse.topics:type_name -> ottla.v1.DeleteRecordsTopicResult
-	30, // 23: ottla.v1.DeleteRecordsTopicResult.partitions:type_name -> ottla.v1.DeleteRecordsPartitionResult
-	32, // 24: ottla.v1.DescribeLogDirsRequest.topics:type_name -> ottla.v1.DescribableLogDirTopic
-	34, // 25: ottla.v1.DescribeLogDirsResponse.results:type_name -> ottla.v1.LogDirDescription
-	35, // 26: ottla.v1.LogDirDescription.topics:type_name -> ottla.v1.LogDirTopic
-	36, // 27: ottla.v1.LogDirTopic.partitions:type_name -> ottla.v1.LogDirPartition
-	3,  // 28: ottla.v1.TopicService.CreateTopics:input_type -> ottla.v1.CreateTopicsRequest
-	9,  // 29: ottla.v1.TopicService.DeleteTopics:input_type -> ottla.v1.DeleteTopicsRequest
-	12, // 30: ottla.v1.TopicService.DescribeTopics:input_type -> ottla.v1.DescribeTopicsRequest
-	14, // 31: ottla.v1.TopicService.DescribeConfigs:input_type -> ottla.v1.DescribeConfigsRequest
-	20, // 32: ottla.v1.TopicService.IncrementalAlterConfigs:input_type -> ottla.v1.IncrementalAlterConfigsRequest
-	25, // 33: ottla.v1.TopicService.DeleteRecords:input_type -> ottla.v1.DeleteRecordsRequest
-	31, // 34: ottla.v1.TopicService.DescribeLogDirs:input_type -> ottla.v1.DescribeLogDirsRequest
-	7,  // 35: ottla.v1.TopicService.CreateTopics:output_type -> ottla.v1.CreateTopicsResponse
-	10, // 36: ottla.v1.TopicService.DeleteTopics:output_type -> ottla.v1.DeleteTopicsResponse
-	13, // 37: ottla.v1.TopicService.DescribeTopics:output_type -> ottla.v1.DescribeTopicsResponse
-	16, // 38: ottla.v1.TopicService.DescribeConfigs:output_type -> ottla.v1.DescribeConfigsResponse
-	23, // 39: ottla.v1.TopicService.IncrementalAlterConfigs:output_type -> ottla.v1.IncrementalAlterConfigsResponse
-	28, // 40: ottla.v1.TopicService.DeleteRecords:output_type -> ottla.v1.DeleteRecordsResponse
-	33, // 41: ottla.v1.TopicService.DescribeLogDirs:output_type -> ottla.v1.DescribeLogDirsResponse
-	35, // [35:42] is the sub-list for method output_type
-	28, // [28:35] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 5: ottla.v1.CreatePartitionsRequest.topics:type_name -> ottla.v1.CreatablePartitions
+	5,  // 6: ottla.v1.CreatablePartitions.assignments:type_name -> ottla.v1.ReplicaAssignment
+	15, // 7: ottla.v1.CreatePartitionsResponse.topics:type_name -> ottla.v1.CreatablePartitionsResult
+	41, // 8: ottla.v1.DescribeTopicsResponse.topics:type_name -> ottla.v1.TopicMetadata
+	19, // 9: ottla.v1.DescribeConfigsRequest.resources:type_name -> ottla.v1.ConfigResource
+	0,  // 10: ottla.v1.ConfigResource.type:type_name -> ottla.v1.ConfigResourceType
+	21, // 11: ottla.v1.DescribeConfigsResponse.results:type_name -> ottla.v1.ConfigDescription
+	0,  // 12: ottla.v1.ConfigDescription.type:type_name -> ottla.v1.ConfigResourceType
+	22, // 13: ottla.v1.ConfigDescription.entries:type_name -> ottla.v1.ConfigValue
+	1,  // 14: ottla.v1.ConfigValue.source:type_name -> ottla.v1.ConfigSource
+	23, // 15: ottla.v1.ConfigValue.synonyms:type_name -> ottla.v1.ConfigSynonym
+	1,  // 16: ottla.v1.ConfigSynonym.source:type_name -> ottla.v1.ConfigSource
+	25, // 17: ottla.v1.IncrementalAlterConfigsRequest.resources:type_name -> ottla.v1.AlterableConfigResource
+	0,  // 18: ottla.v1.AlterableConfigResource.type:type_name -> ottla.v1.ConfigResourceType
+	26, // 19: ottla.v1.AlterableConfigResource.configs:type_name -> ottla.v1.AlterableConfig
+	2,  // 20: ottla.v1.AlterableConfig.operation:type_name -> ottla.v1.AlterConfigOperation
+	28, // 21: ottla.v1.IncrementalAlterConfigsResponse.results:type_name -> ottla.v1.AlterConfigsResult
+	0,  // 22: ottla.v1.AlterConfigsResult.type:type_name -> ottla.v1.ConfigResourceType
+	30, // 23: ottla.v1.DeleteRecordsRequest.topics:type_name -> ottla.v1.DeleteRecordsTopic
+	31, // 24: ottla.v1.DeleteRecordsTopic.partitions:type_name -> ottla.v1.DeleteRecordsPartition
+	33, // 25: ottla.v1.DeleteRecordsResponse.topics:type_name -> ottla.v1.DeleteRecordsTopicResult
+	34, // 26: ottla.v1.DeleteRecordsTopicResult.partitions:type_name -> ottla.v1.DeleteRecordsPartitionResult
+	36, // 27: ottla.v1.DescribeLogDirsRequest.topics:type_name -> ottla.v1.DescribableLogDirTopic
+	38, // 28: ottla.v1.DescribeLogDirsResponse.results:type_name -> ottla.v1.LogDirDescription
+	39, // 29: ottla.v1.LogDirDescription.topics:type_name -> ottla.v1.LogDirTopic
+	40, // 30: ottla.v1.LogDirTopic.partitions:type_name -> ottla.v1.LogDirPartition
+	3,  // 31: ottla.v1.TopicService.CreateTopics:input_type -> ottla.v1.CreateTopicsRequest
+	9,  // 32: ottla.v1.TopicService.DeleteTopics:input_type -> ottla.v1.DeleteTopicsRequest
+	12, // 33: ottla.v1.TopicService.CreatePartitions:input_type -> ottla.v1.CreatePartitionsRequest
+	16, // 34: ottla.v1.TopicService.DescribeTopics:input_type -> ottla.v1.DescribeTopicsRequest
+	18, // 35: ottla.v1.TopicService.DescribeConfigs:input_type -> ottla.v1.DescribeConfigsRequest
+	24, // 36: ottla.v1.TopicService.IncrementalAlterConfigs:input_type -> ottla.v1.IncrementalAlterConfigsRequest
+	29, // 37: ottla.v1.TopicService.DeleteRecords:input_type -> ottla.v1.DeleteRecordsRequest
+	35, // 38: ottla.v1.TopicService.DescribeLogDirs:input_type -> ottla.v1.DescribeLogDirsRequest
+	7,  // 39: ottla.v1.TopicService.CreateTopics:output_type -> ottla.v1.CreateTopicsResponse
+	10, // 40: ottla.v1.TopicService.DeleteTopics:output_type -> ottla.v1.DeleteTopicsResponse
+	14, // 41: ottla.v1.TopicService.CreatePartitions:output_type -> ottla.v1.CreatePartitionsResponse
+	17, // 42: ottla.v1.TopicService.DescribeTopics:output_type -> ottla.v1.DescribeTopicsResponse
+	20, // 43: ottla.v1.TopicService.DescribeConfigs:output_type -> ottla.v1.DescribeConfigsResponse
+	27, // 44: ottla.v1.TopicService.IncrementalAlterConfigs:output_type -> ottla.v1.IncrementalAlterConfigsResponse
+	32, // 45: ottla.v1.TopicService.DeleteRecords:output_type -> ottla.v1.DeleteRecordsResponse
+	37, // 46: ottla.v1.TopicService.DescribeLogDirs:output_type -> ottla.v1.DescribeLogDirsResponse
+	39, // [39:47] is the sub-list for method output_type
+	31, // [31:39] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_ottla_v1_topic_proto_init() }
@@ -2545,7 +2810,7 @@ func file_ottla_v1_topic_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ottla_v1_topic_proto_rawDesc), len(file_ottla_v1_topic_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   34,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TopicService_CreateTopics_FullMethodName            = "/ottla.v1.TopicService/CreateTopics"
 	TopicService_DeleteTopics_FullMethodName            = "/ottla.v1.TopicService/DeleteTopics"
+	TopicService_CreatePartitions_FullMethodName        = "/ottla.v1.TopicService/CreatePartitions"
 	TopicService_DescribeTopics_FullMethodName          = "/ottla.v1.TopicService/DescribeTopics"
 	TopicService_DescribeConfigs_FullMethodName         = "/ottla.v1.TopicService/DescribeConfigs"
 	TopicService_IncrementalAlterConfigs_FullMethodName = "/ottla.v1.TopicService/IncrementalAlterConfigs"
@@ -38,6 +39,8 @@ type TopicServiceClient interface {
 	CreateTopics(ctx context.Context, in *CreateTopicsRequest, opts ...grpc.CallOption) (*CreateTopicsResponse, error)
 	// DeleteTopics is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
 	DeleteTopics(ctx context.Context, in *DeleteTopicsRequest, opts ...grpc.CallOption) (*DeleteTopicsResponse, error)
+	// CreatePartitions gives topics more partitions (KIP-195). It is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
+	CreatePartitions(ctx context.Context, in *CreatePartitionsRequest, opts ...grpc.CallOption) (*CreatePartitionsResponse, error)
 	// DescribeTopics describes topics from the answering broker's picture of the cluster. It never creates any.
 	DescribeTopics(ctx context.Context, in *DescribeTopicsRequest, opts ...grpc.CallOption) (*DescribeTopicsResponse, error)
 	// DescribeConfigs shows effective settings and where each comes from.
@@ -73,6 +76,16 @@ func (c *topicServiceClient) DeleteTopics(ctx context.Context, in *DeleteTopicsR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteTopicsResponse)
 	err := c.cc.Invoke(ctx, TopicService_DeleteTopics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *topicServiceClient) CreatePartitions(ctx context.Context, in *CreatePartitionsRequest, opts ...grpc.CallOption) (*CreatePartitionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreatePartitionsResponse)
+	err := c.cc.Invoke(ctx, TopicService_CreatePartitions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +152,8 @@ type TopicServiceServer interface {
 	CreateTopics(context.Context, *CreateTopicsRequest) (*CreateTopicsResponse, error)
 	// DeleteTopics is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
 	DeleteTopics(context.Context, *DeleteTopicsRequest) (*DeleteTopicsResponse, error)
+	// CreatePartitions gives topics more partitions (KIP-195). It is answered by the controller; other brokers answer NOT_CONTROLLER for each topic.
+	CreatePartitions(context.Context, *CreatePartitionsRequest) (*CreatePartitionsResponse, error)
 	// DescribeTopics describes topics from the answering broker's picture of the cluster. It never creates any.
 	DescribeTopics(context.Context, *DescribeTopicsRequest) (*DescribeTopicsResponse, error)
 	// DescribeConfigs shows effective settings and where each comes from.
@@ -165,6 +180,9 @@ func (UnimplementedTopicServiceServer) CreateTopics(context.Context, *CreateTopi
 }
 func (UnimplementedTopicServiceServer) DeleteTopics(context.Context, *DeleteTopicsRequest) (*DeleteTopicsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTopics not implemented")
+}
+func (UnimplementedTopicServiceServer) CreatePartitions(context.Context, *CreatePartitionsRequest) (*CreatePartitionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreatePartitions not implemented")
 }
 func (UnimplementedTopicServiceServer) DescribeTopics(context.Context, *DescribeTopicsRequest) (*DescribeTopicsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DescribeTopics not implemented")
@@ -234,6 +252,24 @@ func _TopicService_DeleteTopics_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TopicServiceServer).DeleteTopics(ctx, req.(*DeleteTopicsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TopicService_CreatePartitions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreatePartitionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TopicServiceServer).CreatePartitions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TopicService_CreatePartitions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TopicServiceServer).CreatePartitions(ctx, req.(*CreatePartitionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -342,6 +378,10 @@ var TopicService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTopics",
 			Handler:    _TopicService_DeleteTopics_Handler,
+		},
+		{
+			MethodName: "CreatePartitions",
+			Handler:    _TopicService_CreatePartitions_Handler,
 		},
 		{
 			MethodName: "DescribeTopics",
