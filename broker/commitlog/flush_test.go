@@ -273,6 +273,31 @@ func TestAReaderNoticesATruncation(t *testing.T) {
 	})
 }
 
+// TestATruncationVouchesForTheSegmentsBefore cuts the power after a truncation that moved the recovery point up: the indexes of the segments that were
+// sealed before it must be on disk.
+func TestATruncationVouchesForTheSegmentsBefore(t *testing.T) {
+	cfg := smallConfig()
+	mem := vfs.NewMem()
+	m := openOn(t, mem, cfg)
+	l, err := m.GetOrCreate(orders, cluster.TopicID{}, true, cfg)
+	must(t, err)
+	appendValues(t, l, 1, 1000, "a")
+	must(t, l.Flush())
+	must(t, l.Roll()) // the batch is on disk, the time index entry that sealing adds is not
+	appendValues(t, l, 1, 2000, "b")
+	appendValues(t, l, 1, 3000, "c")
+	must(t, l.Truncate(2))
+	must(t, m.dirs[0].checkpoint())
+	disk := mem.CrashClone(vfs.CrashOptions{Data: vfs.KeepNone, Names: vfs.KeepAll})
+	_ = m.release()
+	m = openOn(t, disk, cfg)
+	defer closeManager(t, m)
+	l, _ = m.Get(orders)
+	if at, found, err := l.OffsetForTimestamp(0, l.LogEndOffset()); err != nil || !found || at.Offset != 0 {
+		t.Errorf("the first record is %+v (%v, %v), want offset 0", at, found, err)
+	}
+}
+
 // TestATruncationBelowTheSavedLogStart must not let the next recovery empty the log.
 func TestATruncationBelowTheSavedLogStart(t *testing.T) {
 	for name, cut := range map[string]func(*Log) error{

@@ -100,8 +100,6 @@ func (d *loader) loadTrusted(s *segment, i int) (cluster.Offset, error) {
 	if i < len(d.segments)-1 {
 		if s.tidx.count > 0 {
 			s.setMaxTime(timePoint{ts: s.tidx.last.key, offset: cluster.Offset(s.tidx.last.val)})
-		} else if err := d.collectMaxTime(s); err != nil {
-			return 0, err
 		}
 		return d.segments[i+1].base, nil
 	}
@@ -132,29 +130,14 @@ func (d *loader) rebuild(s *segment) error {
 
 // collectEpochs enters the leader epochs of a segment's batches.
 func (d *loader) collectEpochs(s *segment) error {
-	return d.eachGoodHeader(s, d.seeEpoch)
-}
-
-// collectMaxTime finds the largest timestamp of a segment whose time index is empty: no record has a timestamp, or segment.index.bytes leaves no
-// room for an entry.
-func (d *loader) collectMaxTime(s *segment) error {
-	return d.eachGoodHeader(s, func(b record.Batch) {
-		if ts := timeOf(b); ts > s.maxTime().ts {
-			s.setMaxTime(timePoint{ts: ts, offset: cluster.Offset(b.LastOffset())})
-		}
-	})
-}
-
-// eachGoodHeader walks the batch headers of a segment up to the first that is damaged: whoever reads there is told.
-func (d *loader) eachGoodHeader(s *segment, visit func(record.Batch)) error {
 	buf := make([]byte, record.HeaderSize)
 	err := d.eachHeader(s, buf, func(b record.Batch, _ int64) error {
-		visit(b)
+		d.seeEpoch(b)
 		return nil
 	})
 	var corrupt *CorruptionError
 	if errors.As(err, &corrupt) {
-		return nil
+		return nil // whoever reads there is told
 	}
 	return err
 }

@@ -116,6 +116,12 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 		return err
 	}
 	if synced { // and what is left of the last segment was synced just now
+		// The recovery point says of the segments before that their indexes are on disk too.
+		for _, s := range list[:keep-1] {
+			if err := s.syncSealed(); err != nil {
+				return err
+			}
+		}
 		l.flush.point.Store(int64(end))
 	}
 	return nil
