@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/record"
 )
 
@@ -561,7 +561,15 @@ func (s *cleanModel) appendSome(t *rapid.T) {
 		}
 		kvs = append(kvs, r)
 	}
-	s.append(t, rapid.SampledFrom(s.codecs).Draw(t, "codec"), kvs...)
+	codec := rapid.SampledFrom(s.codecs).Draw(t, "codec")
+	if n := len(keyed(t, codec, s.now.UnixMilli(), kvs...)); n > s.cfg.SegmentBytes {
+		_, err := s.l.AppendAsLeader(keyed(t, codec, s.now.UnixMilli(), kvs...), 0)
+		if !errors.Is(err, kerr.RecordListTooLarge) {
+			t.Fatalf("a batch of %d bytes in segments of %d: %v", n, s.cfg.SegmentBytes, err)
+		}
+		return
+	}
+	s.append(t, codec, kvs...)
 	s.now = s.now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 }
 
@@ -646,7 +654,7 @@ func (s *cleanModel) check(t *rapid.T) {
 func TestCompactionModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := compactConfig()
-		cfg.SegmentBytes = rapid.IntRange(400, 3000).Draw(t, "segment.bytes")
+		cfg.SegmentBytes = rapid.IntRange(300, 3000).Draw(t, "segment.bytes")
 		cfg.SegmentIndexBytes = rapid.SampledFrom([]int{60, 1024}).Draw(t, "segment.index.bytes")
 		cfg.DeleteRetentionMs = rapid.SampledFrom([]int64{0, 5000, math.MaxInt64}).Draw(t, "delete.retention.ms")
 		cfg.FileDeleteDelayMs = rapid.SampledFrom([]int64{0, 60_000}).Draw(t, "file.delete.delay.ms")
@@ -780,12 +788,7 @@ func TestPowerCutDuringCompaction(t *testing.T) {
 		t.Fatalf("only %d rounds", s.Rounds)
 	}
 	total := count.Mutations()
-	t.Logf("%d operations change the disk", total)
-	stride := 4
-	if os.Getenv("OTTLA_LONG_TESTS") != "" {
-		stride = 1
-	}
-	for n := int(time.Now().UnixNano()) % stride; n < total; n += stride {
+	for n := range crashPoints(t, total, 50) {
 		mem := vfs.NewMem()
 		a, durable, err := cleanWork(t, mem, vfs.Inject(mem, vfs.PowerCut(n)))
 		if err == nil {
@@ -806,11 +809,7 @@ func TestErrorAtEveryOperationOfCompaction(t *testing.T) {
 	mem := vfs.NewMem()
 	_, _, err := cleanWork(t, mem, vfs.Inject(mem, counting))
 	must(t, err)
-	stride := 7
-	if os.Getenv("OTTLA_LONG_TESTS") != "" {
-		stride = 1
-	}
-	for n := int(time.Now().UnixNano()) % stride; n < total; n += stride {
+	for n := range crashPoints(t, total, 40) {
 		mem := vfs.NewMem()
 		var hit vfs.Call
 		fault := vfs.InjectorFunc(func(c vfs.Call) vfs.Fault { hit = c; return vfs.Fault{Err: boom} })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -199,6 +200,28 @@ func (h *history) checkReopened(fsys vfs.FS, want int) error {
 	return err
 }
 
+// longTests says that the environment asks for long tests: every crash point, every outcome.
+func longTests() bool { return os.Getenv("OTTLA_LONG_TESTS") != "" }
+
+// crashPoints yields the numbers below total at which a test strikes: all of them when the environment asks for long tests,
+// otherwise about some, evenly spread, from a random one on.
+func crashPoints(t testing.TB, total, some int) iter.Seq[int] {
+	t.Helper()
+	first, stride := 0, 1
+	if !longTests() {
+		stride = max(total/some, 1)
+		first = rand.IntN(stride)
+	}
+	t.Logf("%d operations, struck at every %d from %d on", total, stride, first)
+	return func(yield func(int) bool) {
+		for n := first; n < total; n += stride {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
 // disks returns outcomes of a power cut to examine: all of them when the environment asks for long tests, otherwise a random one and one of
 // the others in turn with n.
 func disks(mem *vfs.Mem, n int) map[string]*vfs.Mem {
@@ -209,7 +232,7 @@ func disks(mem *vfs.Mem, n int) map[string]*vfs.Mem {
 		"everything kept":              {Data: vfs.KeepAll, Names: vfs.KeepAll},
 	}
 	order := []string{"nothing unsynced kept", "names kept, content lost", "content kept, new names lost", "everything kept"}
-	seeds, long := 1, os.Getenv("OTTLA_LONG_TESTS") != ""
+	seeds, long := 1, longTests()
 	if long {
 		seeds = 20
 	}
@@ -234,11 +257,10 @@ func TestPowerCutAfterEveryWrite(t *testing.T) {
 			w := workload{fsync: fsync}
 			must(t, w.run(t, vfs.Inject(vfs.NewMem(), &count)))
 			total := count.Mutations()
-			t.Logf("%d operations change the disk", total)
 			if total < 100 {
 				t.Fatalf("the workload changes the disk only %d times", total)
 			}
-			for n := range total + 1 {
+			for n := range crashPoints(t, total+1, 50) {
 				mem := vfs.NewMem()
 				w := workload{fsync: fsync}
 				err := w.run(t, vfs.Inject(mem, vfs.PowerCut(n)))
@@ -261,7 +283,7 @@ func TestProcessDeathAfterEveryWrite(t *testing.T) {
 	var count vfs.Counter
 	w := workload{}
 	must(t, w.run(t, vfs.Inject(vfs.NewMem(), &count)))
-	for n := range count.Mutations() {
+	for n := range crashPoints(t, count.Mutations(), 50) {
 		mem := vfs.NewMem()
 		w := workload{}
 		if err := w.run(t, vfs.Inject(mem, vfs.PowerCut(n))); err == nil {
@@ -316,11 +338,7 @@ func TestErrorAtEveryOperation(t *testing.T) {
 			counting := vfs.InjectorFunc(func(vfs.Call) vfs.Fault { total++; return vfs.Fault{} })
 			w := workload{fsync: true}
 			must(t, w.run(t, vfs.Inject(vfs.NewMem(), counting)))
-			stride := 1
-			if os.Getenv("OTTLA_LONG_TESTS") == "" {
-				stride = 3
-			}
-			for n := rand.IntN(stride); n < total; n += stride {
+			for n := range crashPoints(t, total, 45) {
 				hit := false
 				mark := vfs.InjectorFunc(func(c vfs.Call) vfs.Fault {
 					f := fault.Inject(c)

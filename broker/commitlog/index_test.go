@@ -97,13 +97,11 @@ func TestIndexLookupsMatchASearch(t *testing.T) {
 			var all []indexEntry
 			check := func(phase string) {
 				t.Helper()
+				var want indexEntry
+				found, next := false, 0
 				for key := int64(995); key < 1005+int64(len(all))*3; key++ {
-					var want indexEntry
-					found := false
-					for _, e := range all {
-						if e.key <= key {
-							want, found = e, true
-						}
+					for ; next < len(all) && all[next].key <= key; next++ {
+						want, found = all[next], true
 					}
 					got, ok, err := x.lookup(key)
 					if err != nil || ok != found || got != want {

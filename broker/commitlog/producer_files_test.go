@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -199,8 +200,12 @@ func TestDamagedProducerFilesAreBuiltAgain(t *testing.T) {
 		if len(files) < 5 {
 			t.Fatalf("only the files %v", files)
 		}
-		for _, file := range files {
-			for name, change := range changes {
+		for i, file := range files {
+			for j, name := range slices.Sorted(maps.Keys(changes)) {
+				change := changes[name]
+				if !longTests() && i%3 != j%3 {
+					continue
+				}
 				if strings.HasSuffix(file, txnIndexSuffix) && (name == "gone" || name == "empty") {
 					continue // in a segment that is trusted this looks as if nothing had been aborted
 				}

@@ -62,8 +62,8 @@ func BenchmarkOpenManyPartitions(b *testing.B) {
 // TestTopicsComeAndGoWithoutALeak creates, uses and deletes logs, and wants files and goroutines to be as few as before. OTTLA_LONG_TESTS=1 does
 // so 10,000 times.
 func TestTopicsComeAndGoWithoutALeak(t *testing.T) {
-	cycles := 500
-	if os.Getenv("OTTLA_LONG_TESTS") != "" {
+	cycles := 250
+	if longTests() {
 		cycles = 10_000
 	}
 	disk := vfs.NewMem()
