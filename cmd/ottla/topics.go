@@ -100,7 +100,7 @@ func (f *topicFlags) check() error {
 		return kafkaError(`Missing required argument "[bootstrap-server]"`)
 	}
 	var errs []error
-	if f.create.Given() || f.alter.Given() || f.delete.Given() {
+	if f.create.Given() || f.alter.Given() || f.delete.Given() || f.describe.Given() && f.ifExists.Given() {
 		errs = append(errs, f.set.CheckRequired(f.topic))
 	}
 	if f.alter.Given() && !f.zookeeper.Given() {
@@ -116,17 +116,17 @@ func (f *topicFlags) check() error {
 	v := &f.filters
 	invalid := flags.CheckInvalid
 	errs = append(errs,
-		invalid(f.config, describe, list, remove), invalid(f.deleteConfig, create, describe, list, remove),
+		invalid(f.config, describe, list, remove), invalid(f.deleteConfig, create, describe, list, remove, f.bootstrap),
 		invalid(f.partitions, describe, list, remove), invalid(f.factor, alter, describe, list, remove),
 		invalid(f.assignment, describe, list, remove))
-	if create.Given() || alter.Given() && f.zookeeper.Given() {
+	if create.Given() {
 		errs = append(errs, invalid(f.assignment, f.partitions, f.factor))
 	}
 	errs = append(errs,
 		invalid(v.underReplicated, create, alter, remove, list, v.unavailable, v.underMinISR, v.atMinISR, v.withOverrides),
 		invalid(v.unavailable, create, alter, remove, list, v.underReplicated, v.underMinISR, v.atMinISR, v.withOverrides),
-		invalid(v.underMinISR, create, alter, remove, list, v.underReplicated, v.unavailable, v.atMinISR, v.withOverrides),
-		invalid(v.atMinISR, create, alter, remove, list, v.underReplicated, v.unavailable, v.underMinISR, v.withOverrides),
+		invalid(v.underMinISR, create, alter, remove, list, v.underReplicated, v.unavailable, v.atMinISR, v.withOverrides, f.zookeeper),
+		invalid(v.atMinISR, create, alter, remove, list, v.underReplicated, v.unavailable, v.underMinISR, v.withOverrides, f.zookeeper),
 		invalid(v.withOverrides, create, alter, remove, list, v.underReplicated, v.unavailable, v.underMinISR, v.atMinISR),
 		invalid(f.ifExists, create, list), invalid(f.ifNotExists, alter, describe, list, remove),
 		invalid(f.excludeInternal, create, alter, remove), invalid(f.commandConfig, f.zookeeper),
@@ -138,6 +138,8 @@ func (f *topicFlags) check() error {
 type topicStore interface {
 	create(ctx context.Context, t newTopic) error
 	names(ctx context.Context) ([]topicName, error)
+	// alter changes existing topics, all in the same way.
+	alter(ctx context.Context, names []string, change topicChange) error
 	describe(ctx context.Context, names []string) ([]topicView, error)
 	remove(ctx context.Context, name string) error
 	close()
@@ -150,6 +152,19 @@ type newTopic struct {
 	assignment         map[int32][]cluster.BrokerID
 	config             map[string]string
 	ifNotExists        bool
+}
+
+// topicChange is what --alter changes.
+type topicChange struct {
+	partitions int32                // how many there are to be in all; -1 for no change
+	assignment [][]cluster.BrokerID // the replicas of all partitions by hand, those that are there already included; nil lets them be placed
+	set        map[string]string
+	unset      []string
+}
+
+// added returns the given replicas of the partitions that come on top of those that are there; nil lets them be placed.
+func (c *topicChange) added(existing int) [][]cluster.BrokerID {
+	return c.assignment[min(existing, len(c.assignment)):]
 }
 
 // topicName is a topic in a list.
@@ -195,14 +210,16 @@ func (f *topicFlags) openTopicStore(ctx context.Context, std streams, log hclog.
 // act does what the options ask for.
 func (f *topicFlags) act(ctx context.Context, std streams, log hclog.Logger) error {
 	var topic newTopic
-	if f.create.Given() {
-		var err error
-		if topic, err = f.newTopic(); err != nil {
-			return err
-		}
+	var change topicChange
+	var err error
+	switch {
+	case f.create.Given():
+		topic, err = f.newTopic()
+	case f.alter.Given():
+		change, err = f.change()
 	}
-	if f.alter.Given() {
-		return errors.New("the number of partitions of a topic cannot be changed yet")
+	if err != nil {
+		return err
 	}
 	store, err := f.openTopicStore(ctx, std, log)
 	if err != nil {
@@ -237,6 +254,12 @@ func (f *topicFlags) act(ctx context.Context, std streams, log hclog.Logger) err
 		fmt.Fprintln(std.out, strings.Join(lines, "\n"))
 	case f.describe.Given():
 		return f.print(ctx, store, names, std)
+	case f.alter.Given():
+		altered := make([]string, len(names))
+		for i, n := range names {
+			altered[i] = n.name
+		}
+		return store.alter(ctx, altered, change)
 	case f.delete.Given():
 		for _, n := range names {
 			if err := store.remove(ctx, n.name); err != nil {
@@ -301,15 +324,9 @@ func includeList(raw string) (func(string) bool, error) {
 
 // newTopic reads the options of --create.
 func (f *topicFlags) newTopic() (newTopic, error) {
-	t := newTopic{name: f.topic.Text(), partitions: -1, factor: -1, ifNotExists: f.ifNotExists.Given(), config: map[string]string{}}
-	for _, c := range f.config.Texts() {
-		key, value, ok := strings.Cut(c, "=")
-		if !ok {
-			return t, kafkaError(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
-		}
-		t.config[strings.TrimSpace(key)] = strings.TrimSpace(value)
-	}
-	if err := config.ValidateTopicConfig(t.config); err != nil {
+	t := newTopic{name: f.topic.Text(), partitions: -1, factor: -1, ifNotExists: f.ifNotExists.Given()}
+	var err error
+	if t.config, err = f.settings(); err != nil {
 		return t, err
 	}
 	if f.partitions.Given() {
@@ -325,17 +342,57 @@ func (f *topicFlags) newTopic() (newTopic, error) {
 		t.factor = int32(f.factor.Int())
 	}
 	if f.assignment.Given() {
-		var err error
-		if t.assignment, err = parseAssignment(f.assignment.Text()); err != nil {
+		lists, err := parseAssignment(f.assignment.Text())
+		if err != nil {
 			return t, err
+		}
+		t.assignment = map[int32][]cluster.BrokerID{}
+		for i, list := range lists {
+			t.assignment[int32(i)] = list
 		}
 	}
 	return t, nil
 }
 
+// settings reads the values of --config.
+func (f *topicFlags) settings() (map[string]string, error) {
+	settings := map[string]string{}
+	for _, c := range f.config.Texts() {
+		key, value, ok := strings.Cut(c, "=")
+		if !ok {
+			return nil, kafkaError(`requirement failed: Invalid topic config: all configs to be added must be in the format "key=val".`)
+		}
+		settings[strings.TrimSpace(key)] = strings.TrimSpace(value)
+	}
+	return settings, config.ValidateTopicConfig(settings)
+}
+
+// change reads the options of --alter.
+func (f *topicFlags) change() (topicChange, error) {
+	c := topicChange{partitions: -1}
+	var err error
+	if c.set, err = f.settings(); err != nil {
+		return c, err
+	}
+	known := topicSettingNames()
+	for _, name := range f.deleteConfig.Texts() {
+		if name = strings.TrimSpace(name); !slices.Contains(known, name) {
+			return c, kafkaError("Unknown topic config name: %s", name)
+		}
+		c.unset = append(c.unset, name)
+	}
+	if f.partitions.Given() {
+		c.partitions = int32(f.partitions.Int())
+	}
+	if f.assignment.Given() {
+		c.assignment, err = parseAssignment(f.assignment.Text())
+	}
+	return c, err
+}
+
 // parseAssignment reads replicas by hand: partitions separated by commas, brokers by colons (TopicCommand.parseReplicaAssignment).
-func parseAssignment(text string) (map[int32][]cluster.BrokerID, error) {
-	m := map[int32][]cluster.BrokerID{}
+func parseAssignment(text string) ([][]cluster.BrokerID, error) {
+	var lists [][]cluster.BrokerID
 	for i, list := range strings.Split(text, ",") {
 		var brokers []cluster.BrokerID
 		for _, item := range strings.Split(list, ":") {
@@ -348,10 +405,10 @@ func parseAssignment(text string) (map[int32][]cluster.BrokerID, error) {
 			}
 			brokers = append(brokers, cluster.BrokerID(id))
 		}
-		if i > 0 && len(brokers) != len(m[0]) {
+		if i > 0 && len(brokers) != len(lists[0]) {
 			return nil, kafkaError("Partition %d has different replication factor: %d", i, len(brokers))
 		}
-		m[int32(i)] = brokers
+		lists = append(lists, brokers)
 	}
-	return m, nil
+	return lists, nil
 }

@@ -82,6 +82,32 @@ func (b *brokerTopics) names(ctx context.Context) ([]topicName, error) {
 	return names, nil
 }
 
+// alter gives topics more partitions. The other changes are refused when the options are checked.
+func (b *brokerTopics) alter(ctx context.Context, names []string, change topicChange) error {
+	if len(names) == 0 {
+		return nil
+	}
+	topics, err := b.admin.DescribeTopics(ctx, names)
+	if err != nil {
+		return err
+	}
+	wanted := make([]admin.MorePartitions, len(topics))
+	for i, t := range topics {
+		if t.Err != kerr.None {
+			return t.Err.Err()
+		}
+		wanted[i] = admin.MorePartitions{Topic: t.Name, Count: change.partitions, Assignments: change.added(len(t.Partitions))}
+	}
+	results, err := b.admin.CreatePartitions(ctx, wanted, admin.CreateOptions{Timeout: b.timeout})
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		err = firstError(err, r.Err)
+	}
+	return err
+}
+
 // remove deletes a topic.
 func (b *brokerTopics) remove(ctx context.Context, name string) error {
 	results, err := b.admin.DeleteTopics(ctx, []string{name}, b.timeout)
@@ -120,6 +146,10 @@ func (b *brokerTopics) describe(ctx context.Context, names []string) ([]topicVie
 	for _, c := range configs {
 		byName[c.Name] = c
 	}
+	moves, err := b.moves(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
 	var views []topicView
 	for _, t := range topics {
 		if t.Err == kerr.UnknownTopicOrPartition {
@@ -135,13 +165,30 @@ func (b *brokerTopics) describe(ctx context.Context, names []string) ([]topicVie
 		v := topicView{name: t.Name, id: t.ID}
 		v.settings(c.Entries)
 		for _, p := range t.Partitions {
+			move := moves[cluster.TopicPartition{Topic: t.Name, Partition: p.Index}]
 			v.partitions = append(v.partitions, partitionView{
 				index: p.Index, leader: max(p.Leader, cluster.NoBroker), leaderAlive: alive[p.Leader], replicas: p.Replicas, isr: p.ISR,
+				adding: move.Adding, removing: move.Removing,
 			})
 		}
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+// moves asks which partitions of the topics are being moved. A cluster that does not tell, or not this user, is no reason to show nothing.
+func (b *brokerTopics) moves(ctx context.Context, topics []client.Topic) (map[cluster.TopicPartition]admin.Reassignment, error) {
+	partitions := []cluster.TopicPartition{}
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			partitions = append(partitions, cluster.TopicPartition{Topic: t.Name, Partition: p.Index})
+		}
+	}
+	moves, err := b.admin.ListReassignments(ctx, partitions)
+	if errors.Is(err, kerr.UnsupportedVersion) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		return nil, nil
+	}
+	return moves, err
 }
 
 // settings picks what is not a default, and the minimum of replicas in sync.

@@ -32,6 +32,14 @@ func TestTopicFlagsAreCheckedTogether(t *testing.T) {
 		{"--list --zookeeper z:1 --command-config f", `Option "[command-config]" can't be used with option "[zookeeper]"`},
 		{"--list --bootstrap-server b:1 --topic-id AAAAAAAAAAAAAAAAAAAAAQ", `Option "[topic-id]" can't be used with option "[list]"`},
 		{"--describe --zookeeper z:1 --topic-id AAAAAAAAAAAAAAAAAAAAAQ", `Option "[topic-id]" can't be used with option "[zookeeper]"`},
+		{"--alter --bootstrap-server b:1 --topic t --partitions 2 --config a=b", `Option combination "[bootstrap-server],[config]" can't be used with option "[alter]" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)`},
+		{"--alter --bootstrap-server b:1 --topic t --partitions 2 --delete-config a", `Option "[delete-config]" can't be used with option "[bootstrap-server]"`},
+		{"--alter --bootstrap-server b:1 --topic t --partitions 2 --replication-factor 2", `Option "[replication-factor]" can't be used with option "[alter]"`},
+		{"--alter --bootstrap-server b:1 --topic t --partitions 2 --replica-assignment 1,2 --if-exists", ""},
+		{"--alter --zookeeper z:1 --topic t --config a=b --delete-config c --partitions 2 --replica-assignment 1,2", ""},
+		{"--describe --zookeeper z:1 --under-min-isr-partitions", `Option "[under-min-isr-partitions]" can't be used with option "[zookeeper]"`},
+		{"--describe --zookeeper z:1 --at-min-isr-partitions", `Option "[at-min-isr-partitions]" can't be used with option "[zookeeper]"`},
+		{"--describe --bootstrap-server b:1 --if-exists", `Missing required argument "[topic]"`},
 		{"--describe --bootstrap-server b:1 --partition-size-limit-per-response 10", ""},
 		{"--create --bootstrap-server b:1 --topic t --partitions 3 --replication-factor 1 --config a=b --if-not-exists", ""},
 	} {
@@ -108,6 +116,7 @@ type fixedTopics []topicView
 
 func (f fixedTopics) create(context.Context, newTopic) error                  { return nil }
 func (f fixedTopics) names(context.Context) ([]topicName, error)              { return nil, nil }
+func (f fixedTopics) alter(context.Context, []string, topicChange) error      { return nil }
 func (f fixedTopics) remove(context.Context, string) error                    { return nil }
 func (f fixedTopics) close()                                                  {}
 func (f fixedTopics) describe(context.Context, []string) ([]topicView, error) { return f, nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -118,6 +120,126 @@ func (z *zooKeeperTopics) names(ctx context.Context) ([]topicName, error) {
 		names[i] = topicName{name: t, deleting: slices.Contains(pending, t)}
 	}
 	return names, nil
+}
+
+// alter changes settings and adds partitions, one topic after the other (ZookeeperTopicService.alterTopic).
+func (z *zooKeeperTopics) alter(ctx context.Context, names []string, change topicChange) error {
+	for _, name := range names {
+		if len(change.set)+len(change.unset) > 0 {
+			if err := z.alterSettings(ctx, name, change); err != nil {
+				return err
+			}
+		}
+		if change.partitions < 0 {
+			continue
+		}
+		if cluster.IsInternalTopic(name) {
+			return kafkaError("The number of partitions for the internal topic %s cannot be changed.", name)
+		}
+		fmt.Fprintln(z.std.out, "WARNING: If partitions are increased for a topic that has a key, the partition logic or ordering of the messages will be affected")
+		if err := z.addPartitions(ctx, name, change); err != nil {
+			return err
+		}
+		fmt.Fprintln(z.std.out, "Adding partitions succeeded!")
+	}
+	return nil
+}
+
+// alterSettings changes the settings of a topic.
+func (z *zooKeeperTopics) alterSettings(ctx context.Context, name string, change topicChange) error {
+	fmt.Fprint(z.std.out, "WARNING: Altering topic configuration from this script has been deprecated and may be removed in future releases.\n"+
+		"         Going forward, please use kafka-configs.sh for this functionality\n")
+	entity := znode.Entity{Type: znode.TopicEntity, Name: name}
+	settings, err := z.store.Config(ctx, entity)
+	if err != nil {
+		return err
+	}
+	after := maps.Clone(settings)
+	if after == nil {
+		after = map[string]string{}
+	}
+	maps.Copy(after, change.set)
+	for _, key := range change.unset {
+		delete(after, key)
+	}
+	if err := config.ValidateTopicConfig(after); err != nil {
+		return err
+	}
+	if err := z.store.SetConfig(ctx, entity, after); err != nil {
+		return err
+	}
+	fmt.Fprintf(z.std.out, "Updated config for topic %s.\n", name)
+	return nil
+}
+
+// addPartitions writes the assignment of further partitions; the controller does the rest.
+func (z *zooKeeperTopics) addPartitions(ctx context.Context, name string, change topicChange) error {
+	topics, err := z.store.ReadTopics(ctx, nil, []string{name})
+	if err != nil {
+		return err
+	}
+	topic, ok := topics[name]
+	if !ok {
+		return kafkaError("The topic %s does not exist", name)
+	}
+	brokers, err := z.store.Brokers(ctx, nil)
+	if err != nil {
+		return err
+	}
+	lists, err := furtherPartitions(name, topic.Topic, brokers, change)
+	if err != nil {
+		return err
+	}
+	return z.store.AddPartitions(ctx, name, topic, lists)
+}
+
+// furtherPartitions places the partitions that a topic is to get (AdminZkClient.addPartitions).
+func furtherPartitions(name string, topic znode.Topic, brokers map[cluster.BrokerID]store.BrokerInfo, change topicChange) ([][]cluster.BrokerID, error) {
+	existing := len(topic.Replicas)
+	first, ok := topic.Replicas[0]
+	if !ok {
+		return nil, kafkaError("Unexpected existing replica assignment for topic '%s', partition id 0 is missing.", name)
+	}
+	// What a reassignment brings or takes does not count: a new partition is to have as many replicas as the topic is meant to have.
+	first = slices.DeleteFunc(slices.Clone(first), func(id cluster.BrokerID) bool { return slices.Contains(topic.Adding[0], id) })
+	more := int(change.partitions) - existing
+	if more <= 0 {
+		return nil, kafkaError("The number of partitions for a topic can only be increased. Topic %s currently has %d partitions, %d would not be an increase.",
+			name, existing, change.partitions)
+	}
+	if lists := change.added(existing); len(lists) > 0 {
+		return lists, checkReplicas(lists, more, existing, len(first), brokers)
+	}
+	p := state.Placement{Partitions: more, ReplicationFactor: len(first), FirstPartition: existing}
+	for id, b := range brokers {
+		p.Brokers = append(p.Brokers, state.BrokerRack{ID: id, Rack: b.Rack})
+		if len(first) > 0 && id < first[0] {
+			p.Start++
+		}
+	}
+	if p.Start == len(brokers) {
+		p.Start = 0
+	}
+	p.Shift = p.Start
+	return state.Place(p)
+}
+
+// checkReplicas judges replicas that were given by hand.
+func checkReplicas(lists [][]cluster.BrokerID, more, existing, factor int, brokers map[cluster.BrokerID]store.BrokerInfo) error {
+	if len(lists) != more {
+		return kafkaError("Increasing the number of partitions by %d but %d assignments provided.", more, len(lists))
+	}
+	for i, list := range lists {
+		for _, id := range list {
+			if _, live := brokers[id]; !live {
+				return kafkaError("Unknown broker(s) in replica assignment: %d.", id)
+			}
+		}
+		if len(list) != factor {
+			return kafkaError("Inconsistent replication factor between partitions, partition 0 has %d while partitions [%d] have replication factors [%d], respectively.", factor, existing+i, len(list))
+		}
+	}
+	return nil
 }
 
 // remove asks the controller to delete a topic.

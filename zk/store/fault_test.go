@@ -252,6 +252,34 @@ func scenarios() []scenario {
 			},
 		},
 		{
+			name: "tool nodes", prepare: controller,
+			act: func(ctx context.Context, st *Store) error {
+				topics, err := st.ReadTopics(ctx, nil, []string{"t"})
+				if err != nil {
+					return err
+				}
+				if err := st.AddPartitions(ctx, "t", topics["t"], [][]cluster.BrokerID{{1, 2}, {2, 3}}); err != nil {
+					return err
+				}
+				if err := st.RequestReassignments(ctx, []znode.Reassignment{{Partition: tps("t", 1)[0], Replicas: []cluster.BrokerID{2}}}); err != nil {
+					return err
+				}
+				return st.RequestPreferredElections(ctx, tps("t", 2))
+			},
+			check: func(t *testing.T, other, _ *Store) {
+				topics, err := other.ReadTopics(t.Context(), nil, []string{"t"})
+				if got := topics["t"]; err != nil || len(got.Replicas) != manyStates+2 || !slices.Equal(got.Replicas[manyStates+1], []cluster.BrokerID{2, 3}) || got.Version != 1 {
+					t.Errorf("topic %+v %v", got, err)
+				}
+				if moves, err := other.Reassignments(t.Context(), nil); len(moves) != 1 || err != nil {
+					t.Errorf("reassignments %v %v", moves, err)
+				}
+				if elections, err := other.PreferredElections(t.Context(), nil); len(elections) != 2 || err != nil {
+					t.Errorf("elections %v %v", elections, err)
+				}
+			},
+		},
+		{
 			name: "generate ids",
 			act: func(ctx context.Context, st *Store) error {
 				a.ids = nil

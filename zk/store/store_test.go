@@ -317,6 +317,15 @@ func TestTopics(t *testing.T) {
 		if err != nil || version != 1 {
 			t.Errorf("SetTopic: %d %v", version, err)
 		}
+		if err := st.AddPartitions(ctx, "b", got["b"], [][]cluster.BrokerID{{1}}); !errors.Is(err, zk.ErrBadVersion) {
+			t.Errorf("partitions on top of what has changed: %v", err)
+		}
+		got, err = st.ReadTopics(ctx, nil, []string{"b"})
+		must(t, err)
+		must(t, st.AddPartitions(ctx, "b", got["b"], [][]cluster.BrokerID{{2, 1}}))
+		if got, err = st.ReadTopics(ctx, nil, []string{"b"}); err != nil || !slices.Equal(got["b"].Replicas[4], []cluster.BrokerID{2, 1}) {
+			t.Errorf("after adding a partition: %+v %v", got["b"], err)
+		}
 		_, err = tx.CreateStates(ctx, []StateWrite{{Partition: tps("b", 1)[0], State: state(1, 0)}})
 		must(t, err)
 		must(t, st.RequestTopicDeletion(ctx, "b"))
@@ -363,9 +372,19 @@ func TestAdminNodesAndNotifications(t *testing.T) {
 		if moves, err = st.Reassignments(ctx, nil); err != nil || !cmp.Equal(moves, want) {
 			t.Errorf("reassignments %v %v", moves, err)
 		}
+		if err := st.RequestReassignments(ctx, want); !errors.Is(err, zk.ErrNodeExists) {
+			t.Errorf("a request besides another: %v", err)
+		}
 		must(t, tx.SetReassignments(ctx, nil))
 		must(t, tx.SetReassignments(ctx, nil))
-		must(t, st.s.CreateAll(ctx, znode.PreferredReplicaElection, znode.EncodePreferredElection(tps("t", 2))))
+		must(t, st.RequestReassignments(ctx, want))
+		if moves, err = st.Reassignments(ctx, nil); err != nil || !cmp.Equal(moves, want) {
+			t.Errorf("requested reassignments %v %v", moves, err)
+		}
+		must(t, st.RequestPreferredElections(ctx, tps("t", 2)))
+		if err := st.RequestPreferredElections(ctx, tps("t", 1)); !errors.Is(err, zk.ErrNodeExists) {
+			t.Errorf("a request besides another: %v", err)
+		}
 		if got, err := st.PreferredElections(ctx, nil); err != nil || len(got) != 2 {
 			t.Errorf("elections %v %v", got, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -66,12 +67,80 @@ func (st *Store) CreateTopic(ctx context.Context, topic string, t znode.Topic, c
 	return fmt.Errorf("create topic %s: %w", topic, err)
 }
 
+// AddPartitions gives a topic more partitions, behind those of before, in their order, the preferred leader of each first. It writes only over what has
+// been read, and is not fenced, as with the tool of Kafka 2.8: the controller's watch on the topic does the rest. A topic that has changed since is
+// zk.ErrBadVersion, one that is gone zk.ErrNoNode.
+func (st *Store) AddPartitions(ctx context.Context, topic string, before TopicInfo, replicas [][]cluster.BrokerID) error {
+	after := before.Topic
+	after.Replicas = maps.Clone(before.Replicas)
+	if after.Replicas == nil {
+		after.Replicas = map[int32][]cluster.BrokerID{}
+	}
+	for i, list := range replicas {
+		after.Replicas[int32(len(before.Replicas)+i)] = list
+	}
+	path, data := znode.TopicPath(topic), after.Encode()
+	var err error
+	for range attempts {
+		if _, err = st.s.Set(ctx, path, data, before.Version); err == nil {
+			return nil
+		}
+		if !unknown(ctx, err) {
+			break
+		}
+		// Lost, or done: then it is there in the next version.
+		have, stat, ok, lookErr := get(ctx, st.s, path)
+		if lookErr != nil {
+			err = lookErr
+			break
+		}
+		if ok && stat.Version == before.Version+1 && bytes.Equal(have, data) {
+			return nil
+		}
+	}
+	return fmt.Errorf("add %d partitions to topic %s: %w", len(replicas), topic, err)
+}
+
 // RequestTopicDeletion asks the controller to delete a topic. Asking twice is the same as asking once.
 func (st *Store) RequestTopicDeletion(ctx context.Context, topic string) error {
 	if err := st.s.CreateAll(ctx, znode.DeleteTopicPath(topic), nil); err != nil {
 		return fmt.Errorf("ask for the deletion of topic %s: %w", topic, err)
 	}
 	return nil
+}
+
+// RequestReassignments asks the controller to move partitions, by making /admin/reassign_partitions (F§1.7). While an earlier request is being worked on, the
+// node is there: zk.ErrNodeExists. After a lost reply the request may be made twice, which is the same as once.
+func (st *Store) RequestReassignments(ctx context.Context, moves []znode.Reassignment) error {
+	return st.request(ctx, "reassignments", znode.ReassignPartitions, znode.EncodeReassignments(moves))
+}
+
+// RequestPreferredElections asks the controller to elect the preferred leaders of partitions, by making /admin/preferred_replica_election (F§1.7). While an
+// earlier request is being worked on, the node is there: zk.ErrNodeExists. After a lost reply the request may be made twice, which is the same as once.
+func (st *Store) RequestPreferredElections(ctx context.Context, partitions []cluster.TopicPartition) error {
+	return st.request(ctx, "preferred elections", znode.PreferredReplicaElection, znode.EncodePreferredElection(partitions))
+}
+
+// request makes a node that asks the controller for something.
+func (st *Store) request(ctx context.Context, what, path string, data []byte) error {
+	var err error
+	lost := false
+	for range attempts {
+		if _, err = st.s.Create(ctx, path, data, zk.Persistent); err == nil {
+			return nil
+		}
+		if lost && errors.Is(err, zk.ErrNodeExists) {
+			have, _, ok, lookErr := get(ctx, st.s, path)
+			if lookErr == nil && ok && bytes.Equal(have, data) {
+				return nil
+			}
+		}
+		if !unknown(ctx, err) {
+			break
+		}
+		lost = true
+	}
+	return fmt.Errorf("ask for %s: %w", what, err)
 }
 
 // NotifyISRChange tells the controller that this broker has written states itself.
