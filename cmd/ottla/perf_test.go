@@ -12,6 +12,15 @@ import (
 	"github.com/ottla/ottla/config"
 )
 
+// parsePerf reads the command line of producer-perf-test.
+func parsePerf(line string) (*producerPerf, error) {
+	given, err := perfArguments.parse(strings.Fields(line))
+	if err != nil {
+		return nil, err
+	}
+	return newProducerPerf(given)
+}
+
 func TestParseProducerPerf(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"--num-records 1 --throughput -1 --record-size 1 --producer-props bootstrap.servers=b:1", "argument --topic is required"},
@@ -27,11 +36,11 @@ func TestParseProducerPerf(t *testing.T) {
 		{"--topic", "argument --topic: expected one argument"},
 		{"--bogus", "unrecognized arguments: '--bogus'"},
 	} {
-		if _, err := parseProducerPerf(strings.Fields(c.line)); err == nil || err.Error() != c.want {
+		if _, err := parsePerf(c.line); err == nil || err.Error() != c.want {
 			t.Errorf("%s\n got %v\nwant %s", c.line, err, c.want)
 		}
 	}
-	p, err := parseProducerPerf(strings.Fields("--topic t --num-records 10 --producer-props bootstrap.servers=b:1 acks=1 --throughput=2.5 --payload-monotonic --print-metrics"))
+	p, err := parsePerf("--topic t --num-records 10 --producer-props bootstrap.servers=b:1 acks=1 --throughput=2.5 --payload-monotonic --print-metrics")
 	if err != nil || p.properties["acks"] != "1" || p.properties["bootstrap.servers"] != "b:1" || p.throughput != 2.5 || !p.monotonic || !p.metrics {
 		t.Errorf("%+v, %v", p, err)
 	}

@@ -56,57 +56,31 @@ type producerPerf struct {
 	metrics     bool
 }
 
-// parseProducerPerf reads the command line, in the manner of argparse: --producer-props takes all that follows up to the next option.
-func parseProducerPerf(args []string) (*producerPerf, error) {
-	p := &producerPerf{delimiter: `\n`, properties: config.Properties{}, size: -1}
-	given := map[string]string{}
-	var file string
-	var props []string
-	for i := 0; i < len(args); i++ {
-		name, value, attached := strings.Cut(args[i], "=")
-		switch name {
-		case "--print-metrics":
-			p.metrics = true
-			continue
-		case "--payload-monotonic":
-			p.monotonic = true
-			continue
-		case "--producer-props":
-			if attached {
-				props = append(props, value)
-			}
-			for i+1 < len(args) && !strings.HasPrefix(args[i+1], "--") {
-				i++
-				props = append(props, args[i])
-			}
-			continue
-		case "--topic", "--num-records", "--record-size", "--payload-file", "--payload-delimiter", "--throughput", "--producer.config", "--bootstrap-server":
-		case "--transactional-id", "--transaction-duration-ms":
-			return nil, errors.New("transactions are not available yet")
-		default:
-			return nil, fmt.Errorf("unrecognized arguments: '%s'", args[i])
-		}
-		if !attached {
-			if i+1 == len(args) {
-				return nil, fmt.Errorf("argument %s: expected one argument", name)
-			}
-			i++
-			value = args[i]
-		}
-		given[name] = value
+// perfArguments is the command line of producer-perf-test.
+var perfArguments = arguments{
+	program: "producer-performance", usage: perfUsage, help: perfHelp,
+	values: []string{
+		"--topic", "--num-records", "--record-size", "--payload-file", "--payload-delimiter", "--throughput", "--producer.config", "--bootstrap-server",
+		"--transactional-id", "--transaction-duration-ms",
+	},
+	lists:    []string{"--producer-props"},
+	switches: []string{"--print-metrics", "--payload-monotonic"},
+	required: []string{"--topic", "--num-records", "--throughput"},
+}
+
+// newProducerPerf makes the tool from its command line.
+func newProducerPerf(given givenArguments) (*producerPerf, error) {
+	p := &producerPerf{
+		topic: given.text("--topic"), payloadFile: given.text("--payload-file"), delimiter: `\n`, size: -1,
+		monotonic: given.has("--payload-monotonic"), metrics: given.has("--print-metrics"), properties: config.Properties{},
 	}
-	for _, name := range []string{"--topic", "--num-records", "--throughput"} {
-		if given[name] == "" {
-			return nil, fmt.Errorf("argument %s is required", name)
-		}
-	}
-	if p.monotonic {
-		given["--payload-monotonic"] = "true"
+	if given.has("--transactional-id") || given.has("--transaction-duration-ms") {
+		return nil, errors.New("transactions are not available yet")
 	}
 	source := ""
 	for _, name := range []string{"--record-size", "--payload-file", "--payload-monotonic"} {
 		switch {
-		case given[name] == "":
+		case given.text(name) == "":
 		case source != "":
 			return nil, fmt.Errorf("argument %s: not allowed with argument %s", name, source)
 		default:
@@ -117,22 +91,22 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 		return nil, errors.New("one of the arguments --record-size --payload-file --payload-monotonic is required")
 	}
 	var err error
-	if p.records, err = strconv.ParseInt(given["--num-records"], 10, 64); err != nil {
-		return nil, fmt.Errorf("argument --num-records: could not convert '%s' to Long", given["--num-records"])
+	if p.records, err = given.long("--num-records", 0); err != nil {
+		return nil, err
 	}
-	if p.throughput, err = strconv.ParseFloat(given["--throughput"], 64); err != nil {
-		return nil, fmt.Errorf("argument --throughput: could not convert '%s' to Double", given["--throughput"])
+	if p.throughput, err = strconv.ParseFloat(given.text("--throughput"), 64); err != nil {
+		return nil, fmt.Errorf("argument --throughput: could not convert '%s' to Double", given.text("--throughput"))
 	}
-	if text := given["--record-size"]; text != "" {
+	if text := given.text("--record-size"); text != "" {
 		if p.size, err = strconv.Atoi(text); err != nil || p.size <= 0 {
 			return nil, fmt.Errorf("argument --record-size: '%s' should be greater than zero", text)
 		}
 	}
-	p.topic, p.payloadFile, file = given["--topic"], given["--payload-file"], given["--producer.config"]
-	if d, ok := given["--payload-delimiter"]; ok {
-		p.delimiter = d
+	if given.has("--payload-delimiter") {
+		p.delimiter = given.text("--payload-delimiter")
 	}
-	if len(props) == 0 && file == "" && given["--bootstrap-server"] == "" {
+	props, file, bootstrap := given["--producer-props"], given.text("--producer.config"), given.text("--bootstrap-server")
+	if len(props) == 0 && file == "" && bootstrap == "" {
 		return nil, kafkaError("Either --producer-props or --producer.config must be specified.")
 	}
 	if file != "" {
@@ -147,8 +121,8 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 		}
 		p.properties[key] = value
 	}
-	if b := given["--bootstrap-server"]; b != "" {
-		p.properties["bootstrap.servers"] = b
+	if bootstrap != "" {
+		p.properties["bootstrap.servers"] = bootstrap
 	}
 	if p.properties["client.id"] == "" {
 		p.properties["client.id"] = "perf-producer-client"
@@ -158,23 +132,13 @@ func parseProducerPerf(args []string) (*producerPerf, error) {
 
 // runProducerPerf is kafka-producer-perf-test.
 func runProducerPerf(ctx context.Context, args []string, std streams) int {
-	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(std.out, perfUsage, perfHelp)
-		return 0
-	}
-	p, err := parseProducerPerf(args)
-	if err != nil {
-		fmt.Fprintf(std.err, "%sproducer-performance: error: %v\n", perfUsage, err)
-		return 1
-	}
-	if err := p.run(ctx, std); err != nil {
-		if ctx.Err() != nil {
-			return interrupted(ctx)
+	return perfArguments.run(ctx, args, std, func(given givenArguments) (func() error, error) {
+		p, err := newProducerPerf(given)
+		if err != nil {
+			return nil, err
 		}
-		fmt.Fprintln(std.err, text(err))
-		return 1
-	}
-	return 0
+		return func() error { return p.run(ctx, std) }, nil
+	})
 }
 
 // run writes the records and prints how it went.

@@ -46,6 +46,8 @@ func commands() []command {
 		{"log-dirs", []string{"kafka-log-dirs", "kafka.admin.LogDirsCommand", "org.apache.kafka.tools.LogDirsCommand"}, "Show what lies in the log directories of brokers.", runLogDirs},
 		{"producer-perf-test", []string{"kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"}, "Measure how fast records are written.", runProducerPerf},
 		{"consumer-perf-test", []string{"kafka-consumer-perf-test", "kafka.tools.ConsumerPerformance", "org.apache.kafka.tools.ConsumerPerformance"}, "Measure how fast records are read.", runConsumerPerf},
+		{"verifiable-producer", []string{"kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"}, "Write numbers and tell as JSON what became of each.", runVerifiableProducer},
+		{"verifiable-consumer", []string{"kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"}, "Read a topic and tell as JSON what comes.", runVerifiableConsumer},
 		{"dump-log", []string{"kafka-dump-log", "kafka.tools.DumpLogSegments"}, "Print what is in the files of a log.", runDumpLog},
 		{"zookeeper-shell", []string{"org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka", "org.apache.zookeeper.ZooKeeperMain"}, "Look at and change what ZooKeeper keeps.", runZooKeeperShell},
 		{"healthcheck", nil, "Ask a broker whether it is ready.", runHealthcheck},

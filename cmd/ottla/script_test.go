@@ -31,7 +31,7 @@ const scriptPatience = 30 * time.Second
 // testscript there are
 //
 //	exit CODE ARGS…  run "ottla ARGS…" and check its exit code
-//	mask             write the output of the last command, without topic ids and times, to the file masked
+//	mask             write the output of the last command, without topic ids, times and the like, to the file masked
 //	start ARGS…      run "ottla ARGS…" in the background until it says that it is ready, and set BOOTSTRAP and ZOOKEEPER to its addresses
 //	signal NAME      send the process that was started last a signal, and wait until it has ended well
 //
@@ -82,7 +82,9 @@ func scriptExit(ts *testscript.TestScript, neg bool, args []string) {
 // What differs from run to run.
 var (
 	topicID = regexp.MustCompile(`TopicId: [A-Za-z0-9_-]{22}`)
-	stamp   = regexp.MustCompile(`(CreateTime|LogAppendTime):\d{13}`)
+	stamp   = regexp.MustCompile(`(CreateTime|LogAppendTime|"timestamp"):\d{13}`)
+	rate    = regexp.MustCompile(`"avg_throughput":[0-9.]+`)
+	reason  = regexp.MustCompile(`"message":"[^"]+"`)
 )
 
 // scriptMask is the command mask.
@@ -91,6 +93,7 @@ func scriptMask(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: mask")
 	}
 	text := stamp.ReplaceAllString(topicID.ReplaceAllString(ts.ReadFile("stdout"), "TopicId: ID"), "$1:TIME")
+	text = reason.ReplaceAllString(rate.ReplaceAllString(text, `"avg_throughput":RATE`), `"message":"MESSAGE"`)
 	ts.Check(os.WriteFile(ts.MkAbs("masked"), []byte(text), 0o600))
 }
 
