@@ -5,38 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/ottlapb"
 )
 
-// ISRChange is a leader's wish to change the in-sync replicas of a partition (F§2.12).
-type ISRChange struct {
-	// TopicPartition names the partition.
-	TopicPartition cluster.TopicPartition
-	// LeaderEpoch is the epoch in which the broker leads.
-	LeaderEpoch cluster.LeaderEpoch
-	// PartitionEpoch is the version of the state that the change starts from.
-	PartitionEpoch cluster.PartitionEpoch
-	// ISR holds the new in-sync replicas.
-	ISR []cluster.BrokerID
-	// Epochs holds their registrations, in the same order; [cluster.NoBrokerEpoch] is not checked (KIP-903).
-	Epochs []cluster.BrokerEpoch
-}
-
-// ISRResult is the controller's answer to an [ISRChange].
-type ISRResult struct {
-	// Code is [kerr.None] or the reason of the refusal.
-	Code kerr.Code
-	// LeaderEpoch, PartitionEpoch and ISR are the state that holds now, when Code is none.
-	LeaderEpoch    cluster.LeaderEpoch
-	PartitionEpoch cluster.PartitionEpoch
-	ISR            []cluster.BrokerID
-}
-
 // AlterPartition asks the active controller to change in-sync replicas and returns its answers in the order of the changes. It tries
 // once. The error carries a [kerr.Code] if a broker answered: NOT_CONTROLLER, STALE_BROKER_EPOCH, REQUEST_TIMED_OUT.
-func (p *Peers) AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []ISRChange) ([]ISRResult, error) {
+func (p *Peers) AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []state.ISRChange) ([]state.ISRResult, error) {
 	client, err := p.controllerClient()
 	if err != nil {
 		return nil, fmt.Errorf("change in-sync replicas: %w", err)
@@ -53,12 +30,12 @@ func (p *Peers) AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, c
 	if len(res.GetPartitions()) != len(changes) {
 		return nil, fmt.Errorf("change in-sync replicas: %d answers to %d changes", len(res.GetPartitions()), len(changes))
 	}
-	results := make([]ISRResult, len(changes))
+	results := make([]state.ISRResult, len(changes))
 	for i, r := range res.GetPartitions() {
 		if tp := changes[i].TopicPartition; r.GetTopic() != tp.Topic || r.GetIndex() != tp.Partition {
 			return nil, fmt.Errorf("change in-sync replicas: an answer for %s-%d where one for %s belongs", r.GetTopic(), r.GetIndex(), tp)
 		}
-		results[i] = ISRResult{
+		results[i] = state.ISRResult{
 			Code: kerr.Code(r.GetErrorCode()), LeaderEpoch: cluster.LeaderEpoch(r.GetLeaderEpoch()),
 			PartitionEpoch: cluster.PartitionEpoch(r.GetPartitionEpoch()),
 		}
@@ -69,7 +46,7 @@ func (p *Peers) AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, c
 	return results, nil
 }
 
-func encodeChanges(self cluster.BrokerID, epoch cluster.BrokerEpoch, changes []ISRChange) *ottlapb.AlterPartitionRequest {
+func encodeChanges(self cluster.BrokerID, epoch cluster.BrokerEpoch, changes []state.ISRChange) *ottlapb.AlterPartitionRequest {
 	req := &ottlapb.AlterPartitionRequest{BrokerId: int32(self), BrokerEpoch: int64(epoch)}
 	var topic *ottlapb.AlterPartitionTopic
 	for _, c := range changes {

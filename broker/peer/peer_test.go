@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/ottla/ottla/broker/metadata"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
 	"github.com/ottla/ottla/proto/kerr"
@@ -169,7 +170,7 @@ func TestAlterPartition(t *testing.T) {
 	inTown(t, func(w *town) {
 		two := w.build("host-2:9092")
 		w.know(2, 2)
-		changes := []ISRChange{
+		changes := []state.ISRChange{
 			{TopicPartition: orders3, LeaderEpoch: 4, PartitionEpoch: 7, ISR: []cluster.BrokerID{1, 2}, Epochs: []cluster.BrokerEpoch{-1, 52}},
 			{TopicPartition: cluster.TopicPartition{Topic: "orders", Partition: 4}, LeaderEpoch: 5, ISR: []cluster.BrokerID{1}, Epochs: []cluster.BrokerEpoch{-1}},
 			{TopicPartition: cluster.TopicPartition{Topic: "events"}, LeaderEpoch: 6, ISR: []cluster.BrokerID{1}, Epochs: []cluster.BrokerEpoch{-1}},
@@ -186,7 +187,7 @@ func TestAlterPartition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []ISRResult{
+		want := []state.ISRResult{
 			{LeaderEpoch: 4, PartitionEpoch: 8, ISR: []cluster.BrokerID{1, 2}}, {Code: kerr.FencedLeaderEpoch}, {LeaderEpoch: 6, PartitionEpoch: 1, ISR: []cluster.BrokerID{1}},
 		}
 		if d := cmp.Diff(want, got); d != "" {

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -125,7 +125,7 @@ func (a *alterer) shrink() {
 
 // ask sends one request with the changes of all partitions that want one, and returns false if some of them have to be asked for again.
 func (a *alterer) ask(ctx context.Context) bool {
-	var changes []peer.ISRChange
+	var changes []state.ISRChange
 	var of []*Partition
 	ps := a.take()
 	for i, p := range ps {
@@ -162,8 +162,8 @@ func (a *alterer) ask(ctx context.Context) bool {
 const maxChanges = 5000
 
 // surroundings is what the arithmetic needs to know besides the replicas' progress.
-func (p *Partition) surroundings() surroundings {
-	return surroundings{now: p.env.now(), maxLag: p.env.maxLag, minISR: int(p.minISR.Load()), alive: p.env.alive}
+func (p *Partition) surroundings() state.Surroundings {
+	return state.Surroundings{Now: p.env.now(), MaxLag: p.env.maxLag, MinISR: int(p.minISR.Load()), Alive: p.env.alive}
 }
 
 // proposeShrink proposes an in-sync set without those that have fallen behind, and reports whether there is anything to ask for.
@@ -174,38 +174,38 @@ func (p *Partition) proposeShrink() bool {
 		return false
 	}
 	s := p.surroundings()
-	return p.proposeLocked(p.lead.shrunk(p.HighWatermark(), p.log.LogEndOffset(), &s))
+	return p.proposeLocked(p.lead.Shrunk(p.HighWatermark(), p.log.LogEndOffset(), &s))
 }
 
 // proposeLocked makes isr the proposal unless it is nil.
 func (p *Partition) proposeLocked(isr []cluster.BrokerID) bool {
-	if isr == nil || p.env.alter == nil || p.state.Load().role != leading {
+	if isr == nil || p.env.alter == nil || p.state.Load().Role != state.Leading {
 		return false
 	}
-	p.lead.proposed = isr
+	p.lead.Propose(isr)
 	p.countLocked()
-	p.env.logger.Info("proposing other in-sync replicas", "partition", p.tp.String(), "from", numbers(p.lead.isr), "to", numbers(isr),
-		"leader-epoch", int32(p.lead.epoch), "partition-epoch", int32(p.lead.partitionEpoch))
+	p.env.logger.Info("proposing other in-sync replicas", "partition", p.tp.String(), "from", numbers(p.lead.ISR()), "to", numbers(isr),
+		"leader-epoch", int32(p.lead.Epoch()), "partition-epoch", int32(p.lead.PartitionEpoch()))
 	return true
 }
 
-func (p *Partition) isrChange() (peer.ISRChange, bool) {
+func (p *Partition) isrChange() (state.ISRChange, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lead == nil {
-		return peer.ISRChange{}, false
+		return state.ISRChange{}, false
 	}
-	return p.lead.change(p.tp)
+	return p.lead.Change(p.tp)
 }
 
 // isrAnswered enters the controller's answer and reports whether to ask again.
-func (p *Partition) isrAnswered(c *peer.ISRChange, r *peer.ISRResult) (again bool) {
+func (p *Partition) isrAnswered(c *state.ISRChange, r *state.ISRResult) (again bool) {
 	p.mu.Lock()
 	if p.lead == nil {
 		p.mu.Unlock()
 		return false
 	}
-	again = p.lead.answered(c, r, p.env.now())
+	again = p.lead.Answered(c, r, p.env.now())
 	p.countLocked()
 	p.advanceLocked()
 	p.mu.Unlock()
@@ -222,11 +222,10 @@ func (p *Partition) isrAnswered(c *peer.ISRChange, r *peer.ISRResult) (again boo
 func (p *Partition) countLocked() {
 	for {
 		old := p.state.Load()
-		if old.role != leading || p.lead == nil {
+		if old.Role != state.Leading || p.lead == nil {
 			return
 		}
-		next := *old
-		next.isr, next.maximalISR, next.partitionEpoch = len(p.lead.isr), p.lead.maximalSize(), p.lead.partitionEpoch
+		next := p.lead.Standing().After(old)
 		if p.state.CompareAndSwap(old, &next) {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/record"
@@ -41,16 +42,18 @@ type Appended struct {
 func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
 	p.gate.RLock()
 	st := p.state.Load()
-	if code := st.refusal(); code != kerr.None {
+	minISR := int(p.minISR.Load())
+	switch code := st.AdmitAppend(acks == AcksAll, minISR); code {
+	case kerr.None:
+	case kerr.NotEnoughReplicas:
+		p.gate.RUnlock()
+		return Appended{}, code.With(fmt.Sprintf(
+			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.ISR, minISR, p.tp))
+	default:
 		p.gate.RUnlock()
 		return Appended{}, code
 	}
-	if minISR := int(p.minISR.Load()); acks == AcksAll && st.isr < minISR {
-		p.gate.RUnlock()
-		return Appended{}, kerr.NotEnoughReplicas.With(fmt.Sprintf(
-			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.isr, minISR, p.tp))
-	}
-	info, err := p.log.AppendAsLeader(batch, st.epoch)
+	info, err := p.log.AppendAsLeader(batch, st.Epoch)
 	if err != nil {
 		p.gate.RUnlock()
 		if code := p.checkStorage(err); code == kerr.KafkaStorageError {
@@ -64,7 +67,7 @@ func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
 	}
 	p.gate.RUnlock()
 	p.watchers.tell(news)
-	return Appended{Info: info, Wait: Wait{p: p, term: st.term, required: info.LastOffset + 1}}, nil
+	return Appended{Info: info, Wait: Wait{p: p, term: st.Term, required: info.LastOffset + 1}}, nil
 }
 
 // Wait is the condition under which a batch is acknowledged: every in-sync replica has it and this broker has been leading ever
@@ -84,22 +87,8 @@ func (w Wait) Outcome() (kerr.Code, bool) {
 	if w.p == nil {
 		return kerr.None, true
 	}
-	// The watermark first: if the term is still the same afterwards, the watermark that was seen belongs to it.
-	watermark := w.p.HighWatermark()
-	st := w.p.state.Load()
-	if code := st.refusal(); code != kerr.None {
-		return code, true
-	}
-	if st.term != w.term {
-		return kerr.NotLeaderOrFollower, true
-	}
-	if watermark < w.required {
-		return kerr.None, false
-	}
-	if st.maximalISR < int(w.p.minISR.Load()) {
-		return kerr.NotEnoughReplicasAfterAppend, true
-	}
-	return kerr.None, true
+	watermark := w.p.HighWatermark() // before the standing
+	return state.Outcome(w.p.state.Load(), w.term, watermark, w.required, int(w.p.minISR.Load()))
 }
 
 // Await waits for the outcome. It returns REQUEST_TIMED_OUT when expired delivers first: the batch stays in the log and may still be

@@ -93,7 +93,7 @@ func TestAppendIsRefused(t *testing.T) {
 		{"by a stopped replica", func(t *testing.T) *Partition {
 			b := startBroker(t, vfs.NewMem())
 			p := b.lead(0, self)
-			b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{orders0, 0, false}}})
+			b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{TopicPartition: orders0, LeaderEpoch: 0, Delete: false}}})
 			return p
 		}, AcksLeader, kerr.NotLeaderOrFollower},
 	} {

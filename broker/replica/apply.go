@@ -3,8 +3,8 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"slices"
 
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -41,10 +41,10 @@ func (m *Manager) admitLocked(s Sender) kerr.Code {
 	if m.closed {
 		return kerr.StaleBrokerEpoch
 	}
-	code := m.fence.admit(s.fenced(), m.cfg.BrokerEpoch())
+	code := m.fence.Admit(s, m.cfg.BrokerEpoch())
 	if code != kerr.None {
 		m.cfg.Logger.Warn("order of the controller refused", "code", code.Name(), "controller", int32(s.ControllerID),
-			"controller-epoch", int32(s.ControllerEpoch), "latest-controller-epoch", int32(m.fence.controllerEpoch), "broker-epoch", int64(s.BrokerEpoch))
+			"controller-epoch", int32(s.ControllerEpoch), "latest-controller-epoch", int32(m.fence.ControllerEpoch), "broker-epoch", int64(s.BrokerEpoch))
 	}
 	return code
 }
@@ -92,36 +92,12 @@ func (m *Manager) stopFetching(p *Partition) {
 	}
 }
 
-// judge decides whether a state may be applied to p, which is nil for a partition that this broker does not hold (F§2.10 rule 3). A state with
-// the epoch that p has passes only if it can fill in p's topic id.
+// judge decides whether a state may be applied to p, which is nil for a partition that this broker does not hold.
 func (m *Manager) judge(p *Partition, s *PartitionState) (kerr.Code, error) {
-	if err := cluster.ValidateTopicName(s.TopicPartition.Topic); err != nil {
-		return kerr.InvalidTopicException, err
-	}
-	if s.malformed() {
-		return kerr.InvalidRequest, fmt.Errorf("impossible state: leader %d, in-sync replicas %v, replicas %v, leader epoch %d", s.Leader, s.ISR, s.Replicas, s.LeaderEpoch)
-	}
-	if p != nil {
-		st := p.state.Load()
-		known := *p.topicID.Load()
-		switch {
-		case st.role == offline:
-			return kerr.KafkaStorageError, nil
-		case !known.IsZero() && !s.TopicID.IsZero() && known != s.TopicID:
-			return kerr.InconsistentTopicID, fmt.Errorf("topic id %s, have %s", s.TopicID, known)
-		}
-	}
-	if !slices.Contains(s.Replicas, m.cfg.BrokerID) {
-		return kerr.UnknownTopicOrPartition, fmt.Errorf("broker %d is not among the replicas %v", m.cfg.BrokerID, s.Replicas)
-	}
 	if p == nil {
-		return kerr.None, nil
+		return state.Judge(m.cfg.BrokerID, nil, cluster.TopicID{}, s)
 	}
-	own := p.LeaderEpoch()
-	if s.LeaderEpoch < own || s.LeaderEpoch == own && (s.TopicID.IsZero() || !p.topicID.Load().IsZero()) {
-		return kerr.StaleControllerEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, own)
-	}
-	return kerr.None, nil
+	return state.Judge(m.cfg.BrokerID, p.state.Load(), *p.topicID.Load(), s)
 }
 
 // create opens or creates the log of a partition that this broker did not hold until now.
@@ -205,12 +181,8 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 
 func (m *Manager) stopLocked(s *StopPartition) (kerr.Code, error) {
 	if p := m.lookUp(s.TopicPartition); p != nil {
-		st := p.state.Load()
-		if st.role == offline {
-			return kerr.KafkaStorageError, nil
-		}
-		if s.outdated(st.epoch) {
-			return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, st.epoch)
+		if code, err := state.JudgeStop(p.state.Load(), s); code != kerr.None {
+			return code, err
 		}
 		m.stopFetching(p)
 		p.stop()

@@ -80,8 +80,8 @@ func TestOrdersOfTheWrongSenderChangeNothing(t *testing.T) {
 		sender Sender
 		want   kerr.Code
 	}{
-		{"a deposed controller", Sender{2, 4, 100}, kerr.StaleControllerEpoch},
-		{"an order for an earlier registration", Sender{2, 9, 99}, kerr.StaleBrokerEpoch},
+		{"a deposed controller", Sender{ControllerID: 2, ControllerEpoch: 4, BrokerEpoch: 100}, kerr.StaleControllerEpoch},
+		{"an order for an earlier registration", Sender{ControllerID: 2, ControllerEpoch: 9, BrokerEpoch: 99}, kerr.StaleBrokerEpoch},
 	} {
 		b := startBroker(t, vfs.NewMem())
 		p := b.lead(0, self, 2)
@@ -89,7 +89,7 @@ func TestOrdersOfTheWrongSenderChangeNothing(t *testing.T) {
 		if code, outcomes := b.m.ApplyLeaderAndISR(LeaderAndISR{c.sender, []PartitionState{b.state(2, 7, self, 2)}}); code != c.want || outcomes != nil {
 			t.Errorf("%s: LeaderAndIsr answered with %v, %v", c.name, code, outcomes)
 		}
-		if code, outcomes := b.m.ApplyStopReplica(StopReplica{c.sender, []StopPartition{{orders0, -2, true}}}); code != c.want || outcomes != nil {
+		if code, outcomes := b.m.ApplyStopReplica(StopReplica{c.sender, []StopPartition{{TopicPartition: orders0, LeaderEpoch: -2, Delete: true}}}); code != c.want || outcomes != nil {
 			t.Errorf("%s: StopReplica answered with %v, %v", c.name, code, outcomes)
 		}
 		if code := b.m.ApplyUpdateMetadata(UpdateMetadata{c.sender, metadata.Update{ControllerID: 2}}); code != c.want {
@@ -123,7 +123,7 @@ func TestOneBadPartitionDoesNotSpoilAnOrder(t *testing.T) {
 
 func TestOrdersToStop(t *testing.T) {
 	stop := func(b *broker, epoch cluster.LeaderEpoch, remove bool) kerr.Code {
-		code, outcomes := b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{orders0, epoch, remove}}})
+		code, outcomes := b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{TopicPartition: orders0, LeaderEpoch: epoch, Delete: remove}}})
 		if code != kerr.None || len(outcomes) != 1 {
 			b.t.Fatalf("answered with %v, %v", code, outcomes)
 		}

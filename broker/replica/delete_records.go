@@ -20,7 +20,7 @@ func (p *Partition) DeleteRecords(before cluster.Offset) (Deletion, error) {
 	p.gate.RLock()
 	defer p.gate.RUnlock()
 	st := p.state.Load()
-	if code := st.refusal(); code != kerr.None {
+	if code := st.Refusal(); code != kerr.None {
 		return Deletion{}, code
 	}
 	if policy := p.log.Config().CleanupPolicy; !slices.Contains(strings.Split(policy, ","), "delete") {
@@ -43,7 +43,7 @@ func (p *Partition) DeleteRecords(before cluster.Offset) (Deletion, error) {
 		}
 		return Deletion{}, err
 	}
-	return Deletion{p: p, term: st.term, before: before}, nil
+	return Deletion{p: p, term: st.Term, before: before}, nil
 }
 
 // Deletion is the condition under which deleted records are gone everywhere: no live replica begins earlier. It is a small value.
@@ -97,11 +97,11 @@ func (p *Partition) lowWatermark() (low cluster.Offset, term uint64, code kerr.C
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.state.Load()
-	if code := st.refusal(); code != kerr.None {
-		return cluster.UnknownOffset, st.term, code
+	if code := st.Refusal(); code != kerr.None {
+		return cluster.UnknownOffset, st.Term, code
 	}
 	if p.lead == nil { // the leadership is about to end, and will tell
-		return cluster.UnknownOffset, st.term, kerr.None
+		return cluster.UnknownOffset, st.Term, kerr.None
 	}
-	return p.lead.lowWatermark(p.log.LogStartOffset(), p.env.alive), st.term, kerr.None
+	return p.lead.LowWatermark(p.log.LogStartOffset(), p.env.alive), st.Term, kerr.None
 }

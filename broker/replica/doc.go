@@ -6,10 +6,9 @@
 //
 // # The arithmetic
 //
-// What is to be decided is decided by pure values, without clock, lock or disk: orderFence judges orders, progress knows one
-// remote replica, leadership knows all of them, where the high watermark may stand and who is in sync (F§3.4), pursuit knows one partition that is
-// copied, and truncationPoint where to cut it (F§3.5). Manager, Partition, fetcher and alterer are the shell around them: they hold the locks,
-// read the clock, call the log and the other brokers.
+// What is to be decided is decided by broker/replica/state, without clock, lock or disk: which orders are out of date, how far every other
+// replica has come, where the high watermark may stand and who is in sync (F§3.4), where a copy is to be cut (F§3.5). Manager, Partition, fetcher
+// and alterer are the shell around it: they hold the locks, read the clock, call the log and the other brokers.
 //
 // # Promises
 //

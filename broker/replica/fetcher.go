@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/wire"
@@ -39,7 +40,7 @@ type fetcher struct {
 // task is a partition to copy.
 type task struct {
 	p *Partition
-	pursuit
+	state.Pursuit
 }
 
 func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch func() cluster.BrokerEpoch, leader Leader, log hclog.Logger) *fetcher {
@@ -53,7 +54,7 @@ func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch fu
 
 // add makes the fetcher copy a partition in a leader epoch, with the next request.
 func (f *fetcher) add(p *Partition, epoch cluster.LeaderEpoch) {
-	f.change(p.tp, &task{p: p, pursuit: pursuit{epoch: epoch}})
+	f.change(p.tp, &task{p: p, Pursuit: state.Pursuit{Epoch: epoch}})
 }
 
 // remove makes the fetcher leave a partition.
@@ -107,7 +108,7 @@ func (f *fetcher) takeChanges() {
 			f.drop(old)
 		case t != nil:
 			if old != nil {
-				t.inSession = old.inSession
+				t.InSession = old.InSession
 			}
 			f.tasks[tp] = t
 		}
@@ -117,7 +118,7 @@ func (f *fetcher) takeChanges() {
 
 // drop leaves a partition. The caller sorts afterwards.
 func (f *fetcher) drop(t *task) {
-	if t.inSession {
+	if t.InSession {
 		f.forget = append(f.forget, t.p.tp)
 	}
 	delete(f.tasks, t.p.tp)
@@ -153,7 +154,7 @@ func (f *fetcher) run() {
 				return
 			}
 			f.failures++
-			d := pause(f.failures, f.settings.Backoff)
+			d := state.Pause(f.failures, f.settings.Backoff)
 			if f.failures == 1 {
 				f.log.Info("cannot fetch from the leader, trying again", "partitions", len(f.tasks), "error", err)
 			}
@@ -186,7 +187,7 @@ func (f *fetcher) lose() {
 	f.leader.Reset()
 	f.forget = nil
 	for _, t := range f.order {
-		t.lost()
+		t.Lost()
 	}
 }
 
@@ -201,23 +202,23 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 	}
 	dropped, partial := false, false
 	for _, t := range f.order {
-		if !t.p.follows(t.epoch) {
+		if !t.p.follows(t.Epoch) {
 			f.drop(t)
 			dropped = true
 			continue
 		}
-		if !t.active(now) {
-			if t.inSession {
+		if !t.Active(now) {
+			if t.InSession {
 				f.forget = append(f.forget, t.p.tp)
-				t.lost()
+				t.Lost()
 			}
-			if !t.failed && (next.IsZero() || t.dueAt.Before(next)) {
-				next = t.dueAt
+			if !t.Failed && (next.IsZero() || t.DueAt.Before(next)) {
+				next = t.DueAt
 			}
 			continue
 		}
 		active++
-		if t.placed && t.logStart == t.p.log.LogStartOffset() {
+		if t.Placed && t.LogStart == t.p.log.LogStartOffset() {
 			continue
 		}
 		if len(req.Set) == maxPlaced {
@@ -242,10 +243,10 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 
 // place puts a partition into the request.
 func (f *fetcher) place(t *task, req *peer.FetchRequest) {
-	t.inSession, t.placed, t.logStart = true, true, t.p.log.LogStartOffset()
+	t.InSession, t.Placed, t.LogStart = true, true, t.p.log.LogStartOffset()
 	req.Set = append(req.Set, peer.FetchPosition{
-		TopicPartition: t.p.tp, TopicID: *t.p.topicID.Load(), CurrentLeaderEpoch: t.epoch,
-		Offset: t.p.log.LogEndOffset(), LastFetchedEpoch: t.p.log.LatestEpoch(), LogStart: t.logStart,
+		TopicPartition: t.p.tp, TopicID: *t.p.topicID.Load(), CurrentLeaderEpoch: t.Epoch,
+		Offset: t.p.log.LogEndOffset(), LastFetchedEpoch: t.p.log.LatestEpoch(), LogStart: t.LogStart,
 	})
 }
 
@@ -280,7 +281,7 @@ func (f *fetcher) digest(res *wire.FetchResponse) {
 		for j := range topic.Partitions {
 			a := &topic.Partitions[j]
 			t := f.tasks[cluster.TopicPartition{Topic: topic.Name, Partition: a.Index}]
-			if t == nil || !t.placed {
+			if t == nil || !t.Placed {
 				continue
 			}
 			f.react(t, a)
@@ -290,29 +291,29 @@ func (f *fetcher) digest(res *wire.FetchResponse) {
 
 func (f *fetcher) react(t *task, a *wire.FetchPartition) {
 	var err error
-	switch reactionTo(a) {
-	case take:
-		if err = t.p.replicate(t.epoch, a); err == nil {
-			t.went()
+	switch state.ReactionTo(a.ErrorCode, a.Diverging != nil) {
+	case state.Take:
+		if err = t.p.replicate(t.Epoch, a); err == nil {
+			t.Went()
 			return
 		}
-	case truncate:
+	case state.CutOff:
 		var progress bool
-		if progress, err = t.p.diverged(t.epoch, EpochEnd{a.Diverging.Epoch, a.Diverging.EndOffset}); err == nil && progress {
-			t.again()
+		if progress, err = t.p.diverged(t.Epoch, EpochEnd{Epoch: a.Diverging.Epoch, End: a.Diverging.EndOffset}); err == nil && progress {
+			t.Again()
 			return
 		}
-	case askEnds:
+	case state.AskEnds:
 		if err = f.reconcile(t); err == nil {
 			// It is due at once, but a leader that keeps saying so must not be asked in a tight loop.
-			t.backOff(f.env.now(), f.settings.Backoff)
+			t.BackOff(f.env.now(), f.settings.Backoff)
 			return
 		}
-	case giveUp:
-		f.log.Info("the leader epoch is over, waiting for the controller", "partition", t.p.tp.String(), "leader-epoch", int32(t.epoch))
-		t.giveUp()
+	case state.GiveUp:
+		f.log.Info("the leader epoch is over, waiting for the controller", "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch))
+		t.GiveUp()
 		return
-	case tryLater:
+	case state.TryLater:
 		err = a.ErrorCode
 	}
 	f.failed(t, err)
@@ -321,26 +322,26 @@ func (f *fetcher) react(t *task, a *wire.FetchPartition) {
 // failed deals with an error of one partition.
 func (f *fetcher) failed(t *task, err error) {
 	if errors.Is(err, errNotFollowing) {
-		t.again() // plan drops it
+		t.Again() // plan drops it
 		return
 	}
-	if t.failures == 0 {
-		f.log.Info("cannot copy a partition, trying again", "partition", t.p.tp.String(), "leader-epoch", int32(t.epoch), "error", err)
+	if t.Failures == 0 {
+		f.log.Info("cannot copy a partition, trying again", "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch), "error", err)
 	}
-	if err != nil && t.p.checkStorage(err) == kerr.KafkaStorageError && t.p.state.Load().role == offline {
-		t.giveUp()
+	if err != nil && t.p.checkStorage(err) == kerr.KafkaStorageError && t.p.state.Load().Role == state.Offline {
+		t.GiveUp()
 		return
 	}
-	t.backOff(f.env.now(), f.settings.Backoff)
+	t.BackOff(f.env.now(), f.settings.Backoff)
 }
 
 // reconcile asks the leader where its log begins and ends, and brings this one there.
 func (f *fetcher) reconcile(t *task) error {
-	start, end, err := f.leader.Ends(f.ctx, t.p.tp, t.epoch)
+	start, end, err := f.leader.Ends(f.ctx, t.p.tp, t.Epoch)
 	if err != nil {
 		return err
 	}
-	return t.p.reconcile(t.epoch, start, end)
+	return t.p.reconcile(t.Epoch, start, end)
 }
 
 // fetcherKey names a fetcher.
@@ -382,7 +383,7 @@ func (s *fetchers) assign(p *Partition, leader cluster.BrokerID, epoch cluster.L
 	if s.closed {
 		return
 	}
-	key := fetcherKey{leader, fetcherIndex(p.tp, s.m.cfg.Fetch.Fetchers)}
+	key := fetcherKey{leader, state.FetcherIndex(p.tp, s.m.cfg.Fetch.Fetchers)}
 	if old, ok := s.of[p.tp]; !ok || old != key {
 		s.unassignLocked(p.tp)
 		s.of[p.tp] = key

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -37,7 +38,7 @@ type stage struct {
 
 	requests   chan exchange
 	ends       func() (start, end cluster.Offset, err error)
-	alter      func(context.Context, []peer.ISRChange) ([]peer.ISRResult, error)
+	alter      func(context.Context, []state.ISRChange) ([]state.ISRResult, error)
 	resets     atomic.Int32
 	brokerBorn cluster.BrokerEpoch
 }
@@ -45,7 +46,7 @@ type stage struct {
 // Leader, AlterPartition, Fetch, Ends, Reset and Close play the others.
 func (s *stage) Leader(cluster.BrokerID) Leader { return s }
 
-func (s *stage) AlterPartition(ctx context.Context, _ cluster.BrokerEpoch, c []peer.ISRChange) ([]peer.ISRResult, error) {
+func (s *stage) AlterPartition(ctx context.Context, _ cluster.BrokerEpoch, c []state.ISRChange) ([]state.ISRResult, error) {
 	if s.alter == nil {
 		return nil, errors.New("no controller is known")
 	}
@@ -248,7 +249,7 @@ func TestErrorsPutAPartitionOff(t *testing.T) {
 				x.fail(code)
 				failed := time.Now()
 				s.next()
-				if d := time.Since(failed); d != firstPause {
+				if d := time.Since(failed); d != state.FirstPause {
 					t.Errorf("after a success the pauses do not begin anew: %v", d)
 				}
 			})
@@ -318,7 +319,7 @@ func TestDivergingLogsAreCutByEpoch(t *testing.T) {
 			s.next().say(wire.FetchPartition{FetchOffset: 10, Diverging: &wire.EpochEnd{Epoch: 1, EndOffset: 10}})
 			start := time.Now()
 			s.placed(s.next(), 10, 1)
-			if time.Since(start) < firstPause {
+			if time.Since(start) < state.FirstPause {
 				t.Error("at once")
 			}
 		})
@@ -427,13 +428,13 @@ func TestANewPartitionNeedNotWaitForNewsOfTheOthers(t *testing.T) {
 			{Index: 7, ErrorCode: kerr.NotLeaderOrFollower},
 		}}}}
 		x = s.next()
-		if len(x.req.Set) != 0 || !slices.Equal(x.req.Forget, []cluster.TopicPartition{orders0}) || x.req.MaxWait != firstPause {
+		if len(x.req.Set) != 0 || !slices.Equal(x.req.Forget, []cluster.TopicPartition{orders0}) || x.req.MaxWait != state.FirstPause {
 			t.Errorf("%+v", x.req)
 		}
 		if p, _ := s.m.Partition(another.TopicPartition); p.LogEndOffset() != 2 {
 			t.Errorf("the other ends at %d", p.LogEndOffset())
 		}
-		<-time.After(firstPause)
+		<-time.After(state.FirstPause)
 		x.answer <- &wire.FetchResponse{}
 		s.placed(s.next(), 0, cluster.NoLeaderEpoch)
 	})
@@ -455,10 +456,10 @@ func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		s.next()
 		var mu sync.Mutex // over asked and answer
-		var asked [][]peer.ISRChange
-		answer := func([]peer.ISRChange) ([]peer.ISRResult, error) { return nil, errors.New("nobody there") }
+		var asked [][]state.ISRChange
+		answer := func([]state.ISRChange) ([]state.ISRResult, error) { return nil, errors.New("nobody there") }
 		under := 0
-		s.alter = func(_ context.Context, c []peer.ISRChange) ([]peer.ISRResult, error) {
+		s.alter = func(_ context.Context, c []state.ISRChange) ([]state.ISRResult, error) {
 			if under++; under > 1 {
 				t.Error("two requests at a time")
 			}
@@ -469,16 +470,16 @@ func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 			asked = append(asked, c)
 			return answer(c)
 		}
-		heard := func() [][]peer.ISRChange {
+		heard := func() [][]state.ISRChange {
 			mu.Lock()
 			defer mu.Unlock()
 			h := asked
 			asked = nil
 			return h
 		}
-		state := s.b.state(self, 6, 1, 2, 3)
-		state.ISR = ids(1)
-		s.order(state)
+		led := s.b.state(self, 6, 1, 2, 3)
+		led.ISR = ids(1)
+		s.order(led)
 		b := *s.b
 		b.m = s.m
 		b.add(s.p, 3, AcksAll)
@@ -503,13 +504,13 @@ func TestInSyncSetsAreAskedForOneRequestAtATime(t *testing.T) {
 		if len(got) < 4 || len(got) > 8 {
 			t.Fatalf("asked %d times in 3 s", len(got))
 		}
-		want := []peer.ISRChange{{TopicPartition: orders0, LeaderEpoch: 6, PartitionEpoch: 0, ISR: ids(1, 2), Epochs: []cluster.BrokerEpoch{-1, 42}}}
+		want := []state.ISRChange{{TopicPartition: orders0, LeaderEpoch: 6, PartitionEpoch: 0, ISR: ids(1, 2), Epochs: []cluster.BrokerEpoch{-1, 42}}}
 		if d := cmp.Diff(want, got[len(got)-1]); d != "" {
 			t.Errorf("asked (-want +got):\n%s", d)
 		}
 		mu.Lock()
-		answer = func(c []peer.ISRChange) ([]peer.ISRResult, error) {
-			return []peer.ISRResult{{LeaderEpoch: 6, PartitionEpoch: c[0].PartitionEpoch + 1, ISR: c[0].ISR}}, nil
+		answer = func(c []state.ISRChange) ([]state.ISRResult, error) {
+			return []state.ISRResult{{LeaderEpoch: 6, PartitionEpoch: c[0].PartitionEpoch + 1, ISR: c[0].ISR}}, nil
 		}
 		mu.Unlock()
 		<-time.After(time.Second)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/record"
@@ -13,17 +14,17 @@ import (
 // follow makes this broker a follower of whoever leads now, or of nobody while there is no leader (F§3.2). Those who wait for the
 // watermark of a leader learn that it leads no more.
 func (p *Partition) follow(s *PartitionState) {
-	p.yield(&standing{role: following, leader: s.Leader, epoch: s.LeaderEpoch, partitionEpoch: s.PartitionEpoch})
+	p.yield(state.Standing{Role: state.Following, Leader: s.Leader, Epoch: s.LeaderEpoch, PartitionEpoch: s.PartitionEpoch})
 }
 
 // stop ends the partition's role and keeps its epoch.
 func (p *Partition) stop() {
 	old := p.state.Load()
-	p.yield(&standing{role: stopped, leader: old.leader, epoch: old.epoch, partitionEpoch: old.partitionEpoch})
+	p.yield(state.Standing{Role: state.Stopped, Leader: old.Leader, Epoch: old.Epoch, PartitionEpoch: old.PartitionEpoch})
 }
 
 // yield replaces the standing by one that does not lead, after appends in progress have ended.
-func (p *Partition) yield(next *standing) {
+func (p *Partition) yield(next state.Standing) {
 	p.gate.Lock()
 	p.mu.Lock()
 	p.lead = nil
@@ -38,8 +39,7 @@ var errNotFollowing = errors.New("the partition does not follow in that leader e
 
 // follows reports whether the partition follows in that leader epoch.
 func (p *Partition) follows(epoch cluster.LeaderEpoch) bool {
-	st := p.state.Load()
-	return st.role == following && st.epoch == epoch
+	return p.state.Load().Follows(epoch)
 }
 
 // asFollower runs f while the partition follows in that leader epoch and cannot get another role. f does disk IO.
@@ -97,13 +97,12 @@ func (p *Partition) appendReplicated(records []byte) error {
 	return err
 }
 
-// raiseWatermark moves the high watermark up to the leader's, as far as the log reaches, and reports whether it moved. It does not fall here:
-// what this follower knows to be replicated stays so, even if a new leader does not know it yet.
+// raiseWatermark moves the high watermark up to the leader's and reports whether it moved.
 func (p *Partition) raiseWatermark(leaders cluster.Offset) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	current := cluster.Offset(p.watermark.Load())
-	next := max(current, min(leaders, p.log.LogEndOffset()), p.log.LogStartOffset())
+	next := state.Raised(current, leaders, p.log.LogStartOffset(), p.log.LogEndOffset())
 	p.watermark.Store(int64(next))
 	return next > current
 }
@@ -113,7 +112,7 @@ func (p *Partition) clampWatermark() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	current := cluster.Offset(p.watermark.Load())
-	p.watermark.Store(int64(min(max(current, p.log.LogStartOffset()), p.log.LogEndOffset())))
+	p.watermark.Store(int64(state.Clamped(current, p.log.LogStartOffset(), p.log.LogEndOffset())))
 }
 
 // diverged cuts off what the leader of that epoch does not have, given where it says that the logs part at the latest (F§3.5). It returns false
@@ -121,11 +120,7 @@ func (p *Partition) clampWatermark() {
 func (p *Partition) diverged(epoch cluster.LeaderEpoch, leaders EpochEnd) (progress bool, err error) {
 	err = p.asFollower(epoch, func() error {
 		end, latest, watermark := p.log.LogEndOffset(), p.log.LatestEpoch(), p.HighWatermark()
-		own := EpochEnd{cluster.NoLeaderEpoch, cluster.UnknownOffset}
-		if e, o, ok := p.log.EndOffsetForEpoch(leaders.Epoch); ok {
-			own = EpochEnd{e, o}
-		}
-		to := truncationPoint(leaders, own, watermark, end)
+		to := state.TruncationPoint(leaders, p.epochEnd(leaders.Epoch), watermark, end)
 		p.noteTruncation(to, end, watermark, leaders)
 		if err := p.log.Truncate(to); err != nil {
 			return err
@@ -154,15 +149,16 @@ func (p *Partition) noteTruncation(to, end, watermark cluster.Offset, leaders Ep
 func (p *Partition) reconcile(epoch cluster.LeaderEpoch, start, end cluster.Offset) error {
 	err := p.asFollower(epoch, func() error {
 		own := p.log.LogEndOffset()
+		to, cut, restart := state.Reconcile(start, end, own)
 		switch {
-		case end < own:
-			p.noteTruncation(end, own, p.HighWatermark(), EpochEnd{cluster.NoLeaderEpoch, end})
-			if err := p.log.Truncate(end); err != nil {
+		case cut:
+			p.noteTruncation(to, own, p.HighWatermark(), EpochEnd{Epoch: cluster.NoLeaderEpoch, End: end})
+			if err := p.log.Truncate(to); err != nil {
 				return err
 			}
-		case start > own:
+		case restart:
 			p.env.logger.Warn("the leader's log begins beyond this one; starting over there", "partition", p.tp.String(), "end", int64(own), "leaders-start", int64(start))
-			if err := p.log.TruncateFullyAndStartAt(start); err != nil {
+			if err := p.log.TruncateFullyAndStartAt(to); err != nil {
 				return err
 			}
 		}
@@ -173,13 +169,13 @@ func (p *Partition) reconcile(epoch cluster.LeaderEpoch, start, end cluster.Offs
 	return err
 }
 
-// settleTail prepares a log without leader epochs for following: nothing could find out where it parts from the leader's, so what is not known
-// to be replicated goes (F§3.3).
+// settleTail prepares a log without leader epochs for following.
 func (p *Partition) settleTail(epoch cluster.LeaderEpoch) error {
 	return p.asFollower(epoch, func() error {
-		if p.log.LatestEpoch() != cluster.NoLeaderEpoch || p.HighWatermark() >= p.log.LogEndOffset() {
+		to, cut := state.SettleTail(p.log.LatestEpoch(), p.HighWatermark(), p.log.LogEndOffset())
+		if !cut {
 			return nil
 		}
-		return p.log.Truncate(p.HighWatermark())
+		return p.log.Truncate(to)
 	})
 }

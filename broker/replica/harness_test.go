@@ -20,6 +20,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const self cluster.BrokerID = 1
 
+var epochZero = time.UnixMilli(1_700_000_000_000)
+
+func ids(n ...cluster.BrokerID) []cluster.BrokerID { return n }
+
 var orders0 = cluster.TopicPartition{Topic: "orders", Partition: 0}
 
 // broker is a replica manager with real logs on a memory disk.
@@ -42,7 +46,7 @@ func startBroker(t testing.TB, fs vfs.FS) *broker { return startBrokerIn(t, fs, 
 
 func startBrokerIn(t testing.TB, fs vfs.FS, dir string) *broker {
 	t.Helper()
-	b := &broker{t: t, fs: fs, cache: metadata.NewCache(), now: epochZero, minISR: 1, id: cluster.TopicID{9: 7}, epoch: 100, sender: Sender{self, 5, 100}}
+	b := &broker{t: t, fs: fs, cache: metadata.NewCache(), now: epochZero, minISR: 1, id: cluster.TopicID{9: 7}, epoch: 100, sender: Sender{ControllerID: self, ControllerEpoch: 5, BrokerEpoch: 100}}
 	logs, err := commitlog.OpenManager(t.Context(), commitlog.ManagerConfig{
 		FS: fs, Dirs: []string{dir}, Defaults: commitlog.DefaultConfig(), BrokerID: self, ClusterID: "c", Now: func() time.Time { return b.now },
 	})

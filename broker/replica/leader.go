@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -23,16 +24,11 @@ func (p *Partition) beginLeading(s *PartitionState) error {
 	if err := p.log.AssignEpoch(s.LeaderEpoch, end); err != nil {
 		return fmt.Errorf("note leader epoch %d of %s at offset %d: %w", s.LeaderEpoch, p.tp, end, err)
 	}
-	l := newLeadership(p.env.self, s.Replicas, s.ISR, end, p.env.now())
-	l.epoch, l.partitionEpoch = s.LeaderEpoch, s.PartitionEpoch
+	l := state.Lead(p.env.self, s, end, p.env.now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lead = l
-	next := &standing{
-		role: leading, leader: p.env.self, epoch: s.LeaderEpoch, partitionEpoch: s.PartitionEpoch,
-		isr: len(l.isr), maximalISR: l.maximalSize(),
-	}
-	if p.become(next) {
+	if p.become(l.Standing()) {
 		p.advanceLocked()
 	}
 	return nil
@@ -51,7 +47,7 @@ func (p *Partition) advanceLocked() bool {
 	}
 	s := p.surroundings()
 	current := cluster.Offset(p.watermark.Load())
-	next := p.lead.highWatermark(current, p.log.LogEndOffset(), &s)
+	next := p.lead.HighWatermark(current, p.log.LogEndOffset(), &s)
 	p.watermark.Store(int64(next))
 	return next > current
 }
@@ -63,27 +59,27 @@ func (p *Partition) epochStart() (cluster.Offset, bool) {
 	if p.lead == nil {
 		return 0, false
 	}
-	return p.lead.epochStart, true
+	return p.lead.EpochStart(), true
 }
 
 // noteFetch enters a follower's fetch into the account and returns what is news because of it. It does nothing if the partition is no
 // longer led under that epoch, if the follower is not assigned, or if it has restarted since.
-func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m fetchMark) News {
+func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m state.Mark) News {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if st := p.state.Load(); p.lead == nil || st.role != leading || st.epoch != epoch {
+	if p.lead == nil || !p.state.Load().Leads(epoch) {
 		return 0
 	}
-	r := p.lead.remote(id)
-	if r == nil || r.stale(m) {
+	s := p.surroundings()
+	isr, startMoved, ok := p.lead.Fetched(id, m, p.HighWatermark(), p.log.LogEndOffset(), &s)
+	if !ok {
 		return 0
 	}
 	var news News
-	if m.logStart != r.logStart {
+	if startMoved {
 		news = StartMoved
 	}
-	r.progress = r.fetched(m)
-	if p.proposeFor(r) {
+	if p.proposeLocked(isr) {
 		p.env.alter(p)
 	}
 	if p.advanceLocked() {
@@ -92,23 +88,9 @@ func (p *Partition) noteFetch(id cluster.BrokerID, epoch cluster.LeaderEpoch, m 
 	return news
 }
 
-// proposeFor proposes what the fetch of a replica calls for: that it joins the in-sync set, or that it leaves it because it has lost
-// records. The caller holds mu.
-func (p *Partition) proposeFor(r *remote) bool {
-	watermark := p.HighWatermark()
-	s := p.surroundings()
-	switch {
-	case !p.lead.inISR(r.id):
-		return p.proposeLocked(p.lead.expanded(r.id, watermark, &s))
-	case r.lost(watermark):
-		return p.proposeLocked(p.lead.shrunk(watermark, p.log.LogEndOffset(), &s))
-	}
-	return false
-}
-
 // assigned reports whether a broker is one of the other replicas of the partition that this broker leads.
 func (p *Partition) assigned(id cluster.BrokerID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lead != nil && p.lead.remote(id) != nil
+	return p.lead != nil && p.lead.Assigned(id)
 }

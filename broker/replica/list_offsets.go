@@ -54,7 +54,7 @@ func (p *Partition) ListOffset(r *Reader, timestamp int64, current cluster.Leade
 		if unavailable != nil {
 			return nothingListed, unavailable
 		}
-		return ListedOffset{bound, -1, st.epoch}, nil
+		return ListedOffset{bound, -1, st.Epoch}, nil
 	case timestamp == EarliestTimestamp || timestamp == EarliestLocalTimestamp:
 		start := p.log.LogStartOffset()
 		return ListedOffset{start, -1, epochOf(p.log.EpochEntries(), start)}, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/peer"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/wire"
@@ -92,7 +93,7 @@ type Peers interface {
 	// Leader returns a way to a leading broker, for one goroutine.
 	Leader(id cluster.BrokerID) Leader
 	// AlterPartition asks the active controller once to change in-sync replicas, as the broker that is registered under epoch.
-	AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []peer.ISRChange) ([]peer.ISRResult, error)
+	AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []state.ISRChange) ([]state.ISRResult, error)
 }
 
 // Leader is the way to a leading broker: a fetch session on a connection. *peer.Leader is what a broker uses.
@@ -143,7 +144,7 @@ type Manager struct {
 
 	// orders is held while an order of the controller is carried out, over the disk IO that it takes.
 	orders sync.Mutex
-	fence  orderFence
+	fence  state.Fence
 	closed bool
 
 	mu         sync.RWMutex
@@ -210,8 +211,8 @@ func (m *Manager) all() []*Partition {
 func (m *Manager) LeaderHint(tp cluster.TopicPartition) (leader cluster.BrokerID, epoch cluster.LeaderEpoch, ok bool) {
 	leader, epoch = cluster.NoBroker, cluster.NoLeaderEpoch
 	if p := m.lookUp(tp); p != nil {
-		if st := p.state.Load(); st.role == leading || st.role == following {
-			leader, epoch, ok = st.leader, st.epoch, true
+		if st := p.state.Load(); st.Role == state.Leading || st.Role == state.Following {
+			leader, epoch, ok = st.Leader, st.Epoch, true
 		}
 	}
 	if known, found := m.cfg.Metadata.Image().Partition(tp); found && known.LeaderEpoch > epoch {

@@ -124,7 +124,7 @@ func TestAFailedDiskTakesItsPartitionsOffline(t *testing.T) {
 	if got := b.order(b.state(self, 1, self)); got != kerr.KafkaStorageError {
 		t.Errorf("order to lead: %v", got)
 	}
-	_, outcomes := b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{orders0, 1, true}}})
+	_, outcomes := b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{TopicPartition: orders0, LeaderEpoch: 1, Delete: true}}})
 	if outcomes[0].Code != kerr.KafkaStorageError {
 		t.Errorf("order to stop: %v", outcomes[0].Code)
 	}
@@ -189,7 +189,7 @@ func TestSignals(t *testing.T) {
 		{"the leadership ends", func() { b.order(b.state(2, 1, 2, self)) }, true, true},
 		{"it begins again", func() { b.lead(2, self, 2) }, true, true},
 		{"the partition is stopped", func() {
-			b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{orders0, -1, false}}})
+			b.m.ApplyStopReplica(StopReplica{b.sender, []StopPartition{{TopicPartition: orders0, LeaderEpoch: -1, Delete: false}}})
 		}, true, true},
 		{"its disk fails", func() { b.m.DirFailed("/logs") }, true, true},
 	} {

@@ -9,52 +9,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
-
-// role is what a broker is to a partition that it holds.
-//
-//	          LeaderAndIsr, leader = self                LeaderAndIsr, leader ≠ self
-//	stopped ───────────────────────────────▶ leading ◀────────────────────────────▶ following
-//	   ▲                                        │                                       │
-//	   └──────────── StopReplica, Close ────────┴───────────────────────────────────────┤
-//	                                            └────── the log's disk fails ───────────▶ offline (for good)
-type role uint8
-
-const (
-	stopped role = iota
-	leading
-	following
-	offline
-)
-
-// standing is a partition's place in the cluster. It is immutable and replaced as a whole.
-type standing struct {
-	role role
-	// leader is the leading broker, [cluster.NoBroker] when there is none or it is not known.
-	leader cluster.BrokerID
-	// epoch is the leader epoch, [cluster.NoLeaderEpoch] before the first order.
-	epoch cluster.LeaderEpoch
-	// partitionEpoch is the version of the state in ZooKeeper.
-	partitionEpoch cluster.PartitionEpoch
-	// term counts how often this broker began to lead. It stays the same over elections that the leader wins again.
-	term uint64
-	// isr and maximalISR are the numbers of members; 0 unless leading.
-	isr, maximalISR int
-}
-
-// refusal is the code for a request that only a leader can serve.
-func (s *standing) refusal() kerr.Code {
-	switch s.role {
-	case leading:
-		return kerr.None
-	case offline:
-		return kerr.KafkaStorageError
-	default:
-		return kerr.NotLeaderOrFollower
-	}
-}
 
 // environment is what all partitions of a broker share. Immutable.
 type environment struct {
@@ -76,7 +34,7 @@ type Partition struct {
 	// gate is held shared over an append and exclusively over a change of role, so that no batch is appended under an epoch that
 	// is over. Both do disk IO meanwhile.
 	gate  sync.RWMutex
-	state atomic.Pointer[standing]
+	state atomic.Pointer[state.Standing]
 
 	// watermark is the high watermark. It is written with mu held. Whoever needs watermark and standing to belong together loads the
 	// watermark first.
@@ -87,7 +45,7 @@ type Partition struct {
 	watchers watchers
 
 	mu   sync.Mutex
-	lead *leadership // nil unless leading
+	lead *state.Leadership // nil unless leading
 }
 
 // newPartition returns a stopped partition whose high watermark is the checkpoint, brought into the log's bounds. A nil log makes it
@@ -96,15 +54,15 @@ func newPartition(env *environment, tp cluster.TopicPartition, log *commitlog.Lo
 	p := &Partition{tp: tp, env: env, log: log}
 	p.minISR.Store(int32(minISR))
 	p.topicID.Store(&cluster.TopicID{})
-	s := &standing{role: stopped, leader: cluster.NoBroker, epoch: cluster.NoLeaderEpoch}
+	s := state.NewStanding()
 	if log == nil {
-		s.role = offline
+		s.Role = state.Offline
 	} else {
 		id := log.TopicID()
 		p.topicID.Store(&id)
-		p.watermark.Store(int64(min(max(checkpoint, log.LogStartOffset()), log.LogEndOffset())))
+		p.watermark.Store(int64(state.Clamped(checkpoint, log.LogStartOffset(), log.LogEndOffset())))
 	}
-	p.state.Store(s)
+	p.state.Store(&s)
 	return p
 }
 
@@ -123,10 +81,10 @@ func (p *Partition) LogEndOffset() cluster.Offset {
 }
 
 // LeaderEpoch returns the epoch of the last order, [cluster.NoLeaderEpoch] before the first.
-func (p *Partition) LeaderEpoch() cluster.LeaderEpoch { return p.state.Load().epoch }
+func (p *Partition) LeaderEpoch() cluster.LeaderEpoch { return p.state.Load().Epoch }
 
 // Leads reports whether this broker leads the partition.
-func (p *Partition) Leads() bool { return p.state.Load().role == leading }
+func (p *Partition) Leads() bool { return p.state.Load().Role == state.Leading }
 
 // Watch registers the signal for news. Each Watch needs an Unwatch.
 func (p *Partition) Watch(s *Signal, n News) { p.watchers.add(s, n) }
@@ -147,7 +105,7 @@ func (p *Partition) checkStorage(err error) kerr.Code {
 	if !errors.Is(err, kerr.KafkaStorageError) {
 		return kerr.CodeOf(err)
 	}
-	if p.state.Load().role == stopped { // and its log is being deleted
+	if p.state.Load().Role == state.Stopped { // and its log is being deleted
 		return kerr.NotLeaderOrFollower
 	}
 	if p.log.Err() != nil {
@@ -160,11 +118,11 @@ func (p *Partition) checkStorage(err error) kerr.Code {
 func (p *Partition) fail() {
 	for {
 		old := p.state.Load()
-		if old.role == offline {
+		if old.Role == state.Offline {
 			return
 		}
 		next := *old
-		next.role, next.isr, next.maximalISR = offline, 0, 0
+		next.Role, next.ISR, next.MaximalISR = state.Offline, 0, 0
 		if p.state.CompareAndSwap(old, &next) {
 			break
 		}
@@ -174,17 +132,14 @@ func (p *Partition) fail() {
 }
 
 // become replaces the standing, unless the partition is offline. The caller holds gate exclusively.
-func (p *Partition) become(next *standing) bool {
+func (p *Partition) become(next state.Standing) bool {
 	for {
 		old := p.state.Load()
-		if old.role == offline {
+		if old.Role == state.Offline {
 			return false
 		}
-		next.term = old.term
-		if next.role == leading && old.role != leading {
-			next.term++
-		}
-		if p.state.CompareAndSwap(old, next) {
+		successor := next.After(old)
+		if p.state.CompareAndSwap(old, &successor) {
 			return true
 		}
 	}

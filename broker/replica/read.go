@@ -2,6 +2,7 @@ package replica
 
 import (
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -59,12 +60,7 @@ type ReadResult struct {
 }
 
 // EpochEnd says where a leader epoch ended.
-type EpochEnd struct {
-	// Epoch is [cluster.NoLeaderEpoch] when undefined.
-	Epoch cluster.LeaderEpoch
-	// End is the offset after the epoch's last record; [cluster.UnknownOffset] when undefined.
-	End cluster.Offset
-}
+type EpochEnd = state.EpochEnd
 
 func failedRead(code kerr.Code) ReadResult {
 	return ReadResult{Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset, LogEnd: cluster.UnknownOffset}
@@ -72,18 +68,9 @@ func failedRead(code kerr.Code) ReadResult {
 
 // admit checks what every reading request is checked for first (F§3.5): the leader epoch, then the role. mayFollow lets a follower serve
 // the request as well.
-func (p *Partition) admit(epoch cluster.LeaderEpoch, mayFollow bool) (*standing, kerr.Code) {
+func (p *Partition) admit(epoch cluster.LeaderEpoch, mayFollow bool) (*state.Standing, kerr.Code) {
 	st := p.state.Load()
-	if st.role == offline {
-		return st, kerr.KafkaStorageError
-	}
-	if code := epochCheck(epoch, st.epoch); code != kerr.None {
-		return st, code
-	}
-	if mayFollow && st.role == following {
-		return st, kerr.None
-	}
-	return st, st.refusal()
+	return st, st.Admit(epoch, mayFollow)
 }
 
 func (p *Partition) bound(r *Reader, watermark cluster.Offset) cluster.Offset {
@@ -123,10 +110,12 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end}
 	// The epochs before the range: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
 	if r.isFollower() && pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
-		if d, code := p.diverging(pos); code != kerr.None {
+		d, diverging, code := state.Diverging(pos.LastFetchedEpoch, pos.Offset, p.epochEnd(pos.LastFetchedEpoch))
+		if code != kerr.None {
 			return failedRead(code)
-		} else if d != nil {
-			res.Diverging = d
+		}
+		if diverging {
+			res.Diverging = &d
 			return res
 		}
 	}
@@ -149,7 +138,7 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 		res.Fetched = fetched
 	}
 	if size.Report && r.isFollower() {
-		p.report(r, pos, st.epoch, end)
+		p.report(r, pos, st.Epoch, end)
 	}
 	return res
 }
@@ -162,34 +151,26 @@ func outOfRange(logStart cluster.Offset) ReadResult {
 
 // report enters a follower's successful read into the leader's account.
 func (p *Partition) report(r *Reader, pos *Position, epoch cluster.LeaderEpoch, leaderEnd cluster.Offset) {
-	p.watchers.tell(p.noteFetch(r.Replica, epoch, fetchMark{
-		offset: pos.Offset, logStart: pos.LogStart, leaderEnd: leaderEnd, at: p.env.now(), brokerEpoch: r.BrokerEpoch,
+	p.watchers.tell(p.noteFetch(r.Replica, epoch, state.Mark{
+		Offset: pos.Offset, LogStart: pos.LogStart, LeaderEnd: leaderEnd, At: p.env.now(), BrokerEpoch: r.BrokerEpoch,
 	}))
 }
 
-// diverging compares a follower's last epoch with the leader's log (F§3.5, KIP-595). It returns the point up to which the follower can at most
-// agree if it has something that the leader has not.
-func (p *Partition) diverging(pos *Position) (*EpochEnd, kerr.Code) {
-	epoch, end, ok := p.log.EndOffsetForEpoch(pos.LastFetchedEpoch)
+// epochEnd returns the largest leader epoch of the log that is not above the one asked for and the offset at which it ended, both undefined if
+// there is none.
+func (p *Partition) epochEnd(asked cluster.LeaderEpoch) EpochEnd {
+	epoch, end, ok := p.log.EndOffsetForEpoch(asked)
 	if !ok {
-		return nil, kerr.OffsetOutOfRange
+		return state.NoEpochEnd
 	}
-	if epoch < pos.LastFetchedEpoch || end < pos.Offset {
-		return &EpochEnd{epoch, end}, kerr.None
-	}
-	return nil, kerr.None
+	return EpochEnd{Epoch: epoch, End: end}
 }
 
 // EndOffsetForEpoch returns the largest leader epoch that is not above the one asked for and the offset at which it ended (KIP-101), both
 // undefined if there is none. Only a leader knows.
 func (p *Partition) EndOffsetForEpoch(current, asked cluster.LeaderEpoch) (EpochEnd, kerr.Code) {
-	undefined := EpochEnd{cluster.NoLeaderEpoch, cluster.UnknownOffset}
 	if _, code := p.admit(current, false); code != kerr.None {
-		return undefined, code
+		return state.NoEpochEnd, code
 	}
-	epoch, end, ok := p.log.EndOffsetForEpoch(asked)
-	if !ok {
-		return undefined, kerr.None
-	}
-	return EpochEnd{epoch, end}, kerr.None
+	return p.epochEnd(asked), kerr.None
 }

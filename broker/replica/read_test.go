@@ -100,12 +100,12 @@ func TestAFollowerThatDivergesIsToldWhere(t *testing.T) {
 	}{
 		{"the same history", 12, 4, kerr.None, nil},
 		{"all of an earlier epoch", 10, 1, kerr.None, nil},
-		{"more of epoch 1 than there ever was", 12, 1, kerr.None, &EpochEnd{1, 10}},
-		{"an epoch that this leader never saw", 12, 3, kerr.None, &EpochEnd{1, 10}},
+		{"more of epoch 1 than there ever was", 12, 1, kerr.None, &EpochEnd{Epoch: 1, End: 10}},
+		{"an epoch that this leader never saw", 12, 3, kerr.None, &EpochEnd{Epoch: 1, End: 10}},
 		{"an epoch after all of the leader's", 12, 9, kerr.OffsetOutOfRange, nil},
-		{"an epoch before all of the leader's", 5, 0, kerr.None, &EpochEnd{0, 0}},
+		{"an epoch before all of the leader's", 5, 0, kerr.None, &EpochEnd{Epoch: 0, End: 0}},
 		{"it does not say", 12, cluster.NoLeaderEpoch, kerr.None, nil},
-		{"more of the same epoch than the leader has: told where, and not that its position does not exist", 40, 4, kerr.None, &EpochEnd{4, 15}},
+		{"more of the same epoch than the leader has: told where, and not that its position does not exist", 40, 4, kerr.None, &EpochEnd{Epoch: 4, End: 15}},
 		{"more than the leader has, and it does not say of which epoch", 40, cluster.NoLeaderEpoch, kerr.OffsetOutOfRange, nil},
 	} {
 		pos := from(c.offset)
@@ -235,9 +235,9 @@ func TestEndsOfEpochs(t *testing.T) {
 	b.add(p, 10, AcksLeader)
 	p = b.lead(4, self)
 	b.add(p, 5, AcksLeader)
-	undefined := EpochEnd{-1, -1}
+	undefined := EpochEnd{Epoch: -1, End: -1}
 	for asked, want := range map[cluster.LeaderEpoch]EpochEnd{
-		-1: undefined, 0: {0, 0}, 1: {1, 10}, 2: {1, 10}, 3: {1, 10}, 4: {4, 15}, 5: undefined, 1<<31 - 1: undefined, -1 << 31: undefined,
+		-1: undefined, 0: {Epoch: 0, End: 0}, 1: {Epoch: 1, End: 10}, 2: {Epoch: 1, End: 10}, 3: {Epoch: 1, End: 10}, 4: {Epoch: 4, End: 15}, 5: undefined, 1<<31 - 1: undefined, -1 << 31: undefined,
 	} {
 		if got, code := p.EndOffsetForEpoch(-1, asked); got != want || code != kerr.None {
 			t.Errorf("epoch %d: %v, %v; want %v", asked, got, code, want)

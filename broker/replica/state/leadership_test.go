@@ -1,4 +1,4 @@
-package replica
+package state
 
 import (
 	"math/rand/v2"
@@ -15,28 +15,28 @@ func at(seconds int) time.Time { return epochZero.Add(time.Duration(seconds) * t
 
 func everyoneIsAlive(cluster.BrokerID) bool { return true }
 
-func quietly(now time.Time) *surroundings {
-	return &surroundings{now: now, maxLag: 30 * time.Second, minISR: 1, alive: everyoneIsAlive}
+func quietly(now time.Time) *Surroundings {
+	return &Surroundings{Now: now, MaxLag: 30 * time.Second, MinISR: 1, Alive: everyoneIsAlive}
 }
 
 func TestAReplicaIsCaughtUp(t *testing.T) {
-	fetch := func(second int, offset, leaderEnd cluster.Offset) fetchMark {
-		return fetchMark{offset: offset, leaderEnd: leaderEnd, at: at(second), brokerEpoch: cluster.NoBrokerEpoch}
+	fetch := func(second int, offset, leaderEnd cluster.Offset) Mark {
+		return Mark{Offset: offset, LeaderEnd: leaderEnd, At: at(second), BrokerEpoch: cluster.NoBrokerEpoch}
 	}
 	for _, c := range []struct {
 		name       string
 		inISR      bool
-		fetches    []fetchMark
+		fetches    []Mark
 		caughtUpAt time.Time
 	}{
 		{"at the start of an epoch if it is in the ISR", true, nil, at(0)},
 		{"never before its first fetch if it is not", false, nil, time.Time{}},
-		{"when it asks for the leader's end", false, []fetchMark{fetch(10, 100, 100)}, at(10)},
-		{"not when it lags behind at its first fetch", false, []fetchMark{fetch(10, 99, 100)}, time.Time{}},
-		{"since its previous fetch when it has reached what the leader had then", false, []fetchMark{fetch(10, 50, 100), fetch(20, 100, 200)}, at(10)},
-		{"not when it falls short of what the leader had at the previous fetch", false, []fetchMark{fetch(10, 50, 100), fetch(20, 99, 200)}, time.Time{}},
-		{"always one fetch ago while the leader keeps moving", false, []fetchMark{fetch(1, 0, 10), fetch(2, 10, 20), fetch(3, 20, 30), fetch(4, 30, 40)}, at(3)},
-		{"and stays so when it then stops", false, []fetchMark{fetch(1, 10, 10), fetch(9, 10, 500), fetch(10, 20, 600)}, at(1)},
+		{"when it asks for the leader's end", false, []Mark{fetch(10, 100, 100)}, at(10)},
+		{"not when it lags behind at its first fetch", false, []Mark{fetch(10, 99, 100)}, time.Time{}},
+		{"since its previous fetch when it has reached what the leader had then", false, []Mark{fetch(10, 50, 100), fetch(20, 100, 200)}, at(10)},
+		{"not when it falls short of what the leader had at the previous fetch", false, []Mark{fetch(10, 50, 100), fetch(20, 99, 200)}, time.Time{}},
+		{"always one fetch ago while the leader keeps moving", false, []Mark{fetch(1, 0, 10), fetch(2, 10, 20), fetch(3, 20, 30), fetch(4, 30, 40)}, at(3)},
+		{"and stays so when it then stops", false, []Mark{fetch(1, 10, 10), fetch(9, 10, 500), fetch(10, 20, 600)}, at(1)},
 	} {
 		p := newProgress(c.inISR, at(0))
 		for _, f := range c.fetches {
@@ -49,7 +49,7 @@ func TestAReplicaIsCaughtUp(t *testing.T) {
 }
 
 func TestLagIsMeasuredInTimeOnly(t *testing.T) {
-	p := newProgress(true, at(0)).fetched(fetchMark{offset: 10, leaderEnd: 10, at: at(5)})
+	p := newProgress(true, at(0)).fetched(Mark{Offset: 10, LeaderEnd: 10, At: at(5)})
 	const lag = 30 * time.Second
 	if !p.caughtUp(1_000_000, at(35), lag) {
 		t.Error("a replica that was level 30 s ago does not count as caught up")
@@ -63,11 +63,11 @@ func TestLagIsMeasuredInTimeOnly(t *testing.T) {
 }
 
 func TestAFetchFromBeforeARestartIsStale(t *testing.T) {
-	p := newProgress(true, at(0)).fetched(fetchMark{offset: 10, leaderEnd: 10, at: at(1), brokerEpoch: 7})
-	if !p.stale(fetchMark{brokerEpoch: 6}) || p.stale(fetchMark{brokerEpoch: 7}) || p.stale(fetchMark{brokerEpoch: 8}) || p.stale(fetchMark{brokerEpoch: -1}) {
+	p := newProgress(true, at(0)).fetched(Mark{Offset: 10, LeaderEnd: 10, At: at(1), BrokerEpoch: 7})
+	if !p.stale(Mark{BrokerEpoch: 6}) || p.stale(Mark{BrokerEpoch: 7}) || p.stale(Mark{BrokerEpoch: 8}) || p.stale(Mark{BrokerEpoch: -1}) {
 		t.Error("only fetches of an earlier registration are stale")
 	}
-	p = p.fetched(fetchMark{offset: 4, leaderEnd: 100, at: at(2), brokerEpoch: 8})
+	p = p.fetched(Mark{Offset: 4, LeaderEnd: 100, At: at(2), BrokerEpoch: 8})
 	if !p.caughtUpAt.IsZero() {
 		t.Errorf("after its restart the replica still counts as caught up at %v", p.caughtUpAt)
 	}
@@ -111,20 +111,20 @@ func TestTheHighWatermark(t *testing.T) {
 				r.caughtUpAt = at(0)
 			}
 		}
-		s := &surroundings{now: at(1), maxLag: 30 * time.Second, minISR: c.minISR, alive: func(id cluster.BrokerID) bool { return id != c.dead }}
-		if got := l.highWatermark(c.current, c.ends[9], s); got != c.expect {
+		s := &Surroundings{Now: at(1), MaxLag: 30 * time.Second, MinISR: c.minISR, Alive: func(id cluster.BrokerID) bool { return id != c.dead }}
+		if got := l.HighWatermark(c.current, c.ends[9], s); got != c.expect {
 			t.Errorf("%s: got %d, want %d", c.name, got, c.expect)
 		}
 	}
 }
 
 // dumbHighWatermark says the same by definition: collect everybody who counts, sort, take the first.
-func dumbHighWatermark(l *leadership, current, logEnd cluster.Offset, s *surroundings) cluster.Offset {
+func dumbHighWatermark(l *Leadership, current, logEnd cluster.Offset, s *Surroundings) cluster.Offset {
 	set := map[cluster.BrokerID]bool{}
 	for _, id := range l.isr {
 		set[id] = true
 	}
-	if len(set) < s.minISR && len(set) < len(l.replicas) {
+	if len(set) < s.MinISR && len(set) < len(l.replicas) {
 		return current
 	}
 	for _, id := range l.proposed {
@@ -133,8 +133,8 @@ func dumbHighWatermark(l *leadership, current, logEnd cluster.Offset, s *surroun
 	ends := map[cluster.BrokerID]cluster.Offset{l.self: logEnd}
 	for _, r := range l.remotes {
 		ends[r.id] = r.logEnd
-		level := r.logEnd == logEnd || s.now.Sub(r.caughtUpAt) <= s.maxLag
-		if level && s.alive(r.id) {
+		level := r.logEnd == logEnd || s.Now.Sub(r.caughtUpAt) <= s.MaxLag
+		if level && s.Alive(r.id) {
 			set[r.id] = true
 		}
 	}
@@ -178,21 +178,21 @@ func TestTheHighWatermarkIsWhatItsDefinitionSays(t *testing.T) {
 			logEnd += cluster.Offset(rnd.IntN(3))
 			if len(l.remotes) > 0 {
 				r := &l.remotes[rnd.IntN(len(l.remotes))]
-				r.progress = r.fetched(fetchMark{offset: cluster.Offset(rnd.IntN(int(logEnd) + 1)), leaderEnd: logEnd, at: at(now)})
+				r.progress = r.fetched(Mark{Offset: cluster.Offset(rnd.IntN(int(logEnd) + 1)), LeaderEnd: logEnd, At: at(now)})
 			}
 		}
 		dead := cluster.BrokerID(rnd.IntN(6))
-		s := &surroundings{now: at(now + rnd.IntN(40)), maxLag: 30 * time.Second, minISR: rnd.IntN(4), alive: func(id cluster.BrokerID) bool { return id != dead }}
+		s := &Surroundings{Now: at(now + rnd.IntN(40)), MaxLag: 30 * time.Second, MinISR: rnd.IntN(4), Alive: func(id cluster.BrokerID) bool { return id != dead }}
 		current := cluster.Offset(rnd.IntN(4))
 		current = min(current, logEnd)
-		got, want := l.highWatermark(current, logEnd, s), dumbHighWatermark(l, current, logEnd, s)
+		got, want := l.HighWatermark(current, logEnd, s), dumbHighWatermark(l, current, logEnd, s)
 		if got != want {
 			t.Fatalf("seed %d: got %d, want %d\n%+v\ncurrent %d, log end %d, %+v", seed, got, want, l, current, logEnd, s)
 		}
 		if got < current || got > logEnd {
 			t.Fatalf("seed %d: high watermark %d left [%d, %d]", seed, got, current, logEnd)
 		}
-		if n := l.maximalSize(); n < len(l.isr) || n > len(replicas) {
+		if n := l.MaximalSize(); n < len(l.isr) || n > len(replicas) {
 			t.Fatalf("seed %d: maximal ISR of %d members, committed %d, replicas %d", seed, n, len(l.isr), len(replicas))
 		}
 	}
@@ -201,7 +201,7 @@ func TestTheHighWatermarkIsWhatItsDefinitionSays(t *testing.T) {
 func TestMovingTheHighWatermarkAllocatesNothing(t *testing.T) {
 	l := newLeadership(0, ids(0, 1, 2), ids(0, 1, 2), 0, at(0))
 	s := quietly(at(1))
-	if n := testing.AllocsPerRun(100, func() { l.highWatermark(0, 10, s) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { l.HighWatermark(0, 10, s) }); n != 0 {
 		t.Errorf("allocates %v times", n)
 	}
 }

@@ -1,4 +1,4 @@
-package replica
+package state
 
 import (
 	"time"
@@ -34,41 +34,41 @@ func newProgress(inISR bool, now time.Time) progress {
 	return p
 }
 
-// fetchMark is one fetch of a replica, as the leader sees it.
-type fetchMark struct {
-	// offset that was asked for: the replica has everything below it.
-	offset cluster.Offset
-	// logStart of the replica.
-	logStart cluster.Offset
-	// leaderEnd is the leader's log end, read before the data.
-	leaderEnd cluster.Offset
-	// at is the time of the fetch.
-	at time.Time
-	// brokerEpoch is the replica's registration; unknown if it did not say.
-	brokerEpoch cluster.BrokerEpoch
+// Mark is one fetch of a replica, as the leader sees it.
+type Mark struct {
+	// Offset that was asked for: the replica has everything below it.
+	Offset cluster.Offset
+	// LogStart of the replica.
+	LogStart cluster.Offset
+	// LeaderEnd is the leader's log end, read before the data.
+	LeaderEnd cluster.Offset
+	// At is the time of the fetch.
+	At time.Time
+	// BrokerEpoch is the replica's registration; unknown if it did not say.
+	BrokerEpoch cluster.BrokerEpoch
 }
 
 // stale reports whether the fetch was sent before the replica's last restart that the leader knows of.
-func (p progress) stale(m fetchMark) bool {
-	return m.brokerEpoch != cluster.NoBrokerEpoch && m.brokerEpoch < p.brokerEpoch
+func (p progress) stale(m Mark) bool {
+	return m.BrokerEpoch != cluster.NoBrokerEpoch && m.BrokerEpoch < p.brokerEpoch
 }
 
 // fetched returns the progress after a fetch that is not stale. A replica that always gets to where the leader was at its previous
 // fetch counts as caught up since then, however fast the leader moves on. A replica that comes back under another registration
 // starts over: its log may have lost its tail (KIP-903).
-func (p progress) fetched(m fetchMark) progress {
-	if m.brokerEpoch != cluster.NoBrokerEpoch && m.brokerEpoch != p.brokerEpoch && p.brokerEpoch != cluster.NoBrokerEpoch {
-		p = newProgress(false, m.at)
+func (p progress) fetched(m Mark) progress {
+	if m.BrokerEpoch != cluster.NoBrokerEpoch && m.BrokerEpoch != p.brokerEpoch && p.brokerEpoch != cluster.NoBrokerEpoch {
+		p = newProgress(false, m.At)
 	}
 	switch {
-	case m.offset >= m.leaderEnd:
-		p.caughtUpAt = later(p.caughtUpAt, m.at)
-	case !p.fetchedAt.IsZero() && m.offset >= p.leaderEnd:
+	case m.Offset >= m.LeaderEnd:
+		p.caughtUpAt = later(p.caughtUpAt, m.At)
+	case !p.fetchedAt.IsZero() && m.Offset >= p.leaderEnd:
 		p.caughtUpAt = later(p.caughtUpAt, p.fetchedAt)
 	}
-	p.logEnd, p.logStart, p.leaderEnd, p.fetchedAt = m.offset, m.logStart, m.leaderEnd, m.at
-	if m.brokerEpoch != cluster.NoBrokerEpoch {
-		p.brokerEpoch = m.brokerEpoch
+	p.logEnd, p.logStart, p.leaderEnd, p.fetchedAt = m.Offset, m.LogStart, m.LeaderEnd, m.At
+	if m.BrokerEpoch != cluster.NoBrokerEpoch {
+		p.brokerEpoch = m.BrokerEpoch
 	}
 	return p
 }

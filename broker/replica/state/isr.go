@@ -1,10 +1,9 @@
-package replica
+package state
 
 import (
 	"slices"
 	"time"
 
-	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -21,31 +20,55 @@ import (
 //
 // In proposed and stuck the maximal ISR counts, because the controller may have written the change.
 
+// ISRChange is a leader's wish to change the in-sync replicas of a partition (F§2.12).
+type ISRChange struct {
+	// TopicPartition names the partition.
+	TopicPartition cluster.TopicPartition
+	// LeaderEpoch is the epoch in which the broker leads.
+	LeaderEpoch cluster.LeaderEpoch
+	// PartitionEpoch is the version of the state that the change starts from.
+	PartitionEpoch cluster.PartitionEpoch
+	// ISR holds the new in-sync replicas.
+	ISR []cluster.BrokerID
+	// Epochs holds their registrations, in the same order; [cluster.NoBrokerEpoch] is not checked (KIP-903).
+	Epochs []cluster.BrokerEpoch
+}
+
+// ISRResult is the controller's answer to an [ISRChange].
+type ISRResult struct {
+	// Code is [kerr.None] or the reason of the refusal.
+	Code kerr.Code
+	// LeaderEpoch, PartitionEpoch and ISR are the state that holds now, when Code is none.
+	LeaderEpoch    cluster.LeaderEpoch
+	PartitionEpoch cluster.PartitionEpoch
+	ISR            []cluster.BrokerID
+}
+
 // refusedPause is how long a leader waits after a member was refused before it proposes anything again.
 const refusedPause = time.Second
 
 // idle reports whether a change may be proposed.
-func (l *leadership) idle(now time.Time) bool { return l.proposed == nil && !now.Before(l.notBefore) }
+func (l *Leadership) idle(now time.Time) bool { return l.proposed == nil && !now.Before(l.notBefore) }
 
 // expanded returns the ISR with a replica that may join it; nil if it may not. It must have everything up to the high watermark and to the start of
 // the leader's epoch, so that it has everything that was ever acknowledged (KAFKA-7128), and it must be alive.
-func (l *leadership) expanded(id cluster.BrokerID, watermark cluster.Offset, s *surroundings) []cluster.BrokerID {
+func (l *Leadership) expanded(id cluster.BrokerID, watermark cluster.Offset, s *Surroundings) []cluster.BrokerID {
 	r := l.remote(id)
-	if r == nil || !l.idle(s.now) || slices.Contains(l.isr, id) || r.logEnd < watermark || r.logEnd < l.epochStart || !s.alive(id) {
+	if r == nil || !l.idle(s.Now) || slices.Contains(l.isr, id) || r.logEnd < watermark || r.logEnd < l.epochStart || !s.Alive(id) {
 		return nil
 	}
 	return append(slices.Clone(l.isr), id)
 }
 
-// shrunk returns the ISR without the members that have not been level with the leader for too long, and without those that have lost records: a
+// Shrunk returns the ISR without the members that have not been level with the leader for too long, and without those that have lost records: a
 // member whose log ends below the high watermark cannot have been one with that log. nil if nobody has to leave.
-func (l *leadership) shrunk(watermark, logEnd cluster.Offset, s *surroundings) []cluster.BrokerID {
-	if !l.idle(s.now) {
+func (l *Leadership) Shrunk(watermark, logEnd cluster.Offset, s *Surroundings) []cluster.BrokerID {
+	if !l.idle(s.Now) {
 		return nil
 	}
 	keep := make([]cluster.BrokerID, 0, len(l.isr))
 	for _, id := range l.isr {
-		if r := l.remote(id); id == l.self || r != nil && r.caughtUp(logEnd, s.now, s.maxLag) && !r.lost(watermark) {
+		if r := l.remote(id); id == l.self || r != nil && r.caughtUp(logEnd, s.Now, s.MaxLag) && !r.lost(watermark) {
 			keep = append(keep, id)
 		}
 	}
@@ -60,12 +83,15 @@ func (p progress) lost(watermark cluster.Offset) bool {
 	return p.logEnd != cluster.UnknownOffset && p.logEnd < watermark
 }
 
-// change is the proposal as the controller is asked for it; false when there is nothing to ask.
-func (l *leadership) change(tp cluster.TopicPartition) (peer.ISRChange, bool) {
+// Propose makes isr, which is what Fetched or Shrunk returned, the set that the controller is to be asked for.
+func (l *Leadership) Propose(isr []cluster.BrokerID) { l.proposed = isr }
+
+// Change is the proposal as the controller is asked for it; false when there is nothing to ask.
+func (l *Leadership) Change(tp cluster.TopicPartition) (ISRChange, bool) {
 	if l.proposed == nil || l.stuck {
-		return peer.ISRChange{}, false
+		return ISRChange{}, false
 	}
-	c := peer.ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed}
+	c := ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed}
 	for _, id := range c.ISR {
 		epoch := cluster.NoBrokerEpoch
 		if r := l.remote(id); r != nil && !slices.Contains(l.isr, id) {
@@ -76,9 +102,9 @@ func (l *leadership) change(tp cluster.TopicPartition) (peer.ISRChange, bool) {
 	return c, true
 }
 
-// answered enters the controller's answer to a change. It does nothing if that is not the change in flight. again asks for the same change to
+// Answered enters the controller's answer to a change. It does nothing if that is not the change in flight. again asks for the same change to
 // be sent once more.
-func (l *leadership) answered(c *peer.ISRChange, r *peer.ISRResult, now time.Time) (again bool) {
+func (l *Leadership) Answered(c *ISRChange, r *ISRResult, now time.Time) (again bool) {
 	if l.epoch != c.LeaderEpoch || l.partitionEpoch != c.PartitionEpoch || !slices.Equal(l.proposed, c.ISR) {
 		return false
 	}

@@ -1,0 +1,29 @@
+package state
+
+import (
+	"testing"
+
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+func TestTruncationPoints(t *testing.T) {
+	const none = cluster.NoLeaderEpoch
+	const unknown = cluster.UnknownOffset
+	for _, c := range []struct {
+		name         string
+		leaders, own EpochEnd
+		want         cluster.Offset
+	}{
+		{"both know the epoch, the leader has less of it", EpochEnd{3, 70}, EpochEnd{3, 90}, 70},
+		{"both know the epoch, the follower has less of it", EpochEnd{3, 90}, EpochEnd{3, 70}, 70},
+		{"the leader has more than the log holds", EpochEnd{3, 200}, EpochEnd{3, 150}, 100},
+		{"the follower does not know the epoch: on to the one before (KIP-279)", EpochEnd{3, 70}, EpochEnd{2, 60}, 60},
+		{"and that may be beyond what the leader has of it", EpochEnd{3, 70}, EpochEnd{2, 80}, 80},
+		{"the leader knows nothing", EpochEnd{none, unknown}, EpochEnd{none, unknown}, 50},
+		{"the follower has no epochs so low", EpochEnd{3, 70}, EpochEnd{none, unknown}, 70},
+	} {
+		if got := TruncationPoint(c.leaders, c.own, 50, 100); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// PartitionState is the state of one partition as the controller wrote it to ZooKeeper.
+type PartitionState struct {
+	// TopicPartition names the partition.
+	TopicPartition cluster.TopicPartition
+	// TopicID is the topic's id; zero when unknown.
+	TopicID cluster.TopicID
+	// Leader is [cluster.NoBroker] when there is none.
+	Leader cluster.BrokerID
+	// LeaderEpoch must be higher than the one that the broker knows.
+	LeaderEpoch cluster.LeaderEpoch
+	// PartitionEpoch is the version of the state in ZooKeeper.
+	PartitionEpoch cluster.PartitionEpoch
+	// ISR holds the in-sync replicas.
+	ISR []cluster.BrokerID
+	// Replicas holds all replicas, those being added and removed included.
+	Replicas []cluster.BrokerID
+	// IsNew is true for a partition that was just created.
+	IsNew bool
+}
+
+// malformed reports a state that no controller can mean: it names a leader or in-sync replicas that are not assigned, or nobody at all.
+func (s *PartitionState) malformed() bool {
+	if s.TopicPartition.Partition < 0 || s.LeaderEpoch < 0 || len(s.Replicas) == 0 || len(s.ISR) == 0 {
+		return true
+	}
+	for _, id := range s.ISR {
+		if !slices.Contains(s.Replicas, id) {
+			return true
+		}
+	}
+	if s.Leader == cluster.NoBroker {
+		return false
+	}
+	return !slices.Contains(s.Replicas, s.Leader) || !slices.Contains(s.ISR, s.Leader)
+}
+
+// Judge decides whether a broker may apply a state that a LeaderAndIsr order names (F§2.10 rule 3). own and known are the replica's standing and
+// topic id; own is nil for a partition that the broker does not hold. A state with the epoch that own has passes only if it can fill in the
+// topic id. The error explains the code; it may be nil.
+func Judge(self cluster.BrokerID, own *Standing, known cluster.TopicID, s *PartitionState) (kerr.Code, error) {
+	if err := cluster.ValidateTopicName(s.TopicPartition.Topic); err != nil {
+		return kerr.InvalidTopicException, err
+	}
+	if s.malformed() {
+		return kerr.InvalidRequest, fmt.Errorf("impossible state: leader %d, in-sync replicas %v, replicas %v, leader epoch %d", s.Leader, s.ISR, s.Replicas, s.LeaderEpoch)
+	}
+	if own != nil {
+		switch {
+		case own.Role == Offline:
+			return kerr.KafkaStorageError, nil
+		case !known.IsZero() && !s.TopicID.IsZero() && known != s.TopicID:
+			return kerr.InconsistentTopicID, fmt.Errorf("topic id %s, have %s", s.TopicID, known)
+		}
+	}
+	if !slices.Contains(s.Replicas, self) {
+		return kerr.UnknownTopicOrPartition, fmt.Errorf("broker %d is not among the replicas %v", self, s.Replicas)
+	}
+	if own == nil {
+		return kerr.None, nil
+	}
+	if s.LeaderEpoch < own.Epoch || s.LeaderEpoch == own.Epoch && (s.TopicID.IsZero() || !known.IsZero()) {
+		return kerr.StaleControllerEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, own.Epoch)
+	}
+	return kerr.None, nil
+}
+
+// StopPartition names a replica to stop.
+type StopPartition struct {
+	// TopicPartition names the partition.
+	TopicPartition cluster.TopicPartition
+	// LeaderEpoch of the state; [cluster.NoLeaderEpoch] and [cluster.LeaderEpochDeleting] are not compared.
+	LeaderEpoch cluster.LeaderEpoch
+	// Delete asks for the log to be deleted as well.
+	Delete bool
+}
+
+// JudgeStop decides whether a broker may stop a replica that it holds (F§2.10 rule 4, KIP-570). The error explains the code; it may be nil.
+func JudgeStop(own *Standing, s *StopPartition) (kerr.Code, error) {
+	if own.Role == Offline {
+		return kerr.KafkaStorageError, nil
+	}
+	if s.LeaderEpoch != cluster.NoLeaderEpoch && s.LeaderEpoch != cluster.LeaderEpochDeleting && s.LeaderEpoch < own.Epoch {
+		return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, own.Epoch)
+	}
+	return kerr.None, nil
+}
