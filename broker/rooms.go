@@ -12,6 +12,7 @@ import (
 	"github.com/ottla/ottla/broker/server"
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/controller"
+	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
 	"github.com/ottla/ottla/proto/kerr"
@@ -152,6 +153,7 @@ func (b *Broker) serve(ctx context.Context) error {
 		Metadata:   b.metadata,
 		Topics:     topicAdmin{b.controller},
 		Controller: b.controller,
+		Partitions: partitionAdmin{b.controller},
 		Configs:    describer{b.settings},
 		Alterer:    newAlterer(b.settings, b.dynamics),
 		LogDirs:    logDirs{b.logs},
@@ -260,6 +262,14 @@ func (a topicAdmin) CreateTopics(ctx context.Context, topics []server.TopicSpec,
 // DeleteTopics implements server.Topics.
 func (a topicAdmin) DeleteTopics(ctx context.Context, names []string, timeout time.Duration) []server.TopicResult {
 	return topicResults(a.c.DeleteTopics(ctx, names, timeout))
+}
+
+// partitionAdmin lets clients change partitions at the controller.
+type partitionAdmin struct{ *controller.Controller }
+
+// CreatePartitions implements server.Partitions.
+func (a partitionAdmin) CreatePartitions(ctx context.Context, topics []state.MorePartitions, timeout time.Duration, validateOnly bool) []server.TopicResult {
+	return topicResults(a.Controller.CreatePartitions(ctx, topics, timeout, validateOnly))
 }
 
 func topicResults(in []controller.TopicResult) []server.TopicResult {

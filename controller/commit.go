@@ -132,6 +132,8 @@ func (p *power) single(ctx context.Context, op state.Op, r *state.Result) error 
 		r.Outcome = state.NoNode
 	case errors.Is(err, zk.ErrAmbiguous):
 		r.Outcome = state.Unknown
+	case errors.Is(err, zk.ErrTooLarge):
+		r.Outcome = state.TooLarge
 	default:
 		*r = state.Result{Outcome: state.Failed, Reason: err.Error()}
 	}

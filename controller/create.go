@@ -15,10 +15,6 @@ import (
 	"github.com/ottla/ottla/zk"
 )
 
-// maxPartitions bounds the partitions of a new topic, before an assignment is computed that ZooKeeper could not hold anyway: a
-// node holds a mebibyte.
-const maxPartitions = 100_000
-
 // TopicSpec describes a topic to create.
 type TopicSpec struct {
 	// Name is the topic's name.
@@ -162,8 +158,8 @@ func (c *Controller) assign(spec TopicSpec) (map[int32][]cluster.BrokerID, error
 	if factor == -1 {
 		factor = c.cfg.ReplicationFactor
 	}
-	if partitions > maxPartitions {
-		return nil, kerr.InvalidPartitions.With(fmt.Sprintf("Number of partitions must not be larger than %d.", maxPartitions))
+	if partitions > state.MaxPartitions {
+		return nil, kerr.InvalidPartitions.With(fmt.Sprintf("Number of partitions must not be larger than %d.", state.MaxPartitions))
 	}
 	var brokers []state.BrokerRack
 	for _, b := range c.cfg.Metadata.Image().Brokers() {
@@ -206,10 +202,12 @@ func asCode(err error) error {
 // hasLeaders reports whether each partition of a topic that was created has a leader.
 func hasLeaders(image *metadata.Image, r TopicResult) bool {
 	t, ok := image.Topic(r.Name)
-	if !ok || t.ID != r.ID {
-		return false
-	}
-	for index := range r.NumPartitions {
+	return ok && t.ID == r.ID && areLed(t, 0, r.NumPartitions)
+}
+
+// areLed reports whether the partitions from first to end, which is not one of them, have leaders.
+func areLed(t *metadata.Topic, first, end int32) bool {
+	for index := first; index < end; index++ {
 		if p, ok := t.Partition(index); !ok || p.Leader < 0 {
 			return false
 		}

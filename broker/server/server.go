@@ -54,6 +54,8 @@ type Deps struct {
 	LogDirs LogDirs
 	// Controller takes what other brokers ask of the controller; nil answers NOT_CONTROLLER.
 	Controller Controller
+	// Partitions moves leaders and replicas, and adds partitions; nil answers NOT_CONTROLLER.
+	Partitions Partitions
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
@@ -73,6 +75,7 @@ type Server struct {
 	ottlapb.UnsafeFetchServiceServer
 	ottlapb.UnsafeMetadataServiceServer
 	ottlapb.UnsafeTopicServiceServer
+	ottlapb.UnsafePartitionServiceServer
 	ottlapb.UnsafeControlServiceServer
 	ottlapb.UnsafeControllerServiceServer
 	ottlapb.UnsafeRecordServiceServer
@@ -122,6 +125,7 @@ func (s *Server) Register(g *grpc.Server) {
 	ottlapb.RegisterFetchServiceServer(g, s)
 	ottlapb.RegisterMetadataServiceServer(g, s)
 	ottlapb.RegisterTopicServiceServer(g, s)
+	ottlapb.RegisterPartitionServiceServer(g, s)
 	ottlapb.RegisterControlServiceServer(g, s)
 	ottlapb.RegisterControllerServiceServer(g, s)
 	ottlapb.RegisterRecordServiceServer(g, s)

@@ -121,6 +121,10 @@ func (e *env) handle(ev Event) {
 			for _, p := range r.Partitions {
 				e.logf("reply %s %s leader=%d", p.Partition, p.Code.Name(), p.Leader)
 			}
+		case AddReply:
+			for _, t := range r.Topics {
+				e.logf("reply %s before=%d %v", t.Topic, t.Before, t.Err)
+			}
 		case ShutdownReply:
 			e.logf("reply %s remaining=%v", r.Code.Name(), r.Remaining)
 		}

@@ -82,11 +82,13 @@ const (
 	Unknown
 	// Failed means that nothing was written or read, for the reason in Result.Reason.
 	Failed
+	// TooLarge means that the content does not fit into a node; nothing was written.
+	TooLarge
 )
 
 // String returns the outcome's name.
 func (o Outcome) String() string {
-	names := [...]string{"none", "done", "bad-version", "node-exists", "no-node", "unknown", "failed"}
+	names := [...]string{"none", "done", "bad-version", "node-exists", "no-node", "unknown", "failed", "too-large"}
 	if int(o) < len(names) {
 		return names[o]
 	}

@@ -63,13 +63,55 @@ func (m *Machine) learnTopic(read Topic) []*partition {
 
 // rewriteTopic schedules writing a topic's node.
 func (m *Machine) rewriteTopic(name string, id cluster.TopicID, assignments map[int32]Assignment) {
+	m.rewriteTopics([]Op{setTopic(name, id, assignments)}, func(int, Result) {})
+}
+
+// setTopic is the write of a topic's node.
+func setTopic(name string, id cluster.TopicID, assignments map[int32]Assignment) Op {
+	return Op{Kind: SetTopic, Partition: cluster.TopicPartition{Topic: name}, TopicID: id, Assignments: assignments}
+}
+
+// rewriteTopics schedules writing topics' nodes and calls done for each, by its place in writes. A write whose reply was lost is
+// repeated: nobody else writes these nodes in this reign, and what is written is the same.
+func (m *Machine) rewriteTopics(writes []Op, done func(i int, r Result)) {
+	places := make([]int, len(writes))
+	for i := range places {
+		places[i] = i
+	}
+	m.rewriteSome(writes, places, done, 1)
+}
+
+// rewriteSome is rewriteTopics for the writes at the given places.
+func (m *Machine) rewriteSome(writes []Op, places []int, done func(i int, r Result), attempt int) {
 	m.commit(func() []Op {
-		return []Op{{Kind: SetTopic, Partition: cluster.TopicPartition{Topic: name}, TopicID: id, Assignments: assignments}}
-	}, func(_ []Op, results []Result) {
-		if r := results[0]; r.Outcome != Done {
-			m.note(Error, "could not write the topic's node", "topic", name, "outcome", r)
+		ops := make([]Op, len(places))
+		for n, i := range places {
+			ops[n] = writes[i]
 		}
+		return ops
+	}, func(ops []Op, results []Result) {
+		var again []int
+		for n, r := range results {
+			if r.Outcome == Unknown && attempt < maxAttempts {
+				again = append(again, places[n])
+				continue
+			}
+			if r.Outcome != Done {
+				m.note(Error, "could not write the topic's node", "topic", ops[n].Partition.Topic, "outcome", r)
+			}
+			done(places[n], r)
+		}
+		m.rewriteSome(writes, again, done, attempt+1)
 	})
+}
+
+// allAssignments returns the assignments of a topic's partitions, to be changed by the caller.
+func (t *topic) allAssignments() map[int32]Assignment {
+	all := make(map[int32]Assignment, len(t.partitions))
+	for _, p := range t.partitions {
+		all[p.tp.Partition] = p.assignment
+	}
+	return all
 }
 
 // partitionsCreated brings new partitions up (onNewPartitionCreation).
@@ -104,11 +146,7 @@ func (e PartitionsModified) handle(m *Machine) {
 	}
 	if t.queued {
 		m.note(Warn, "the topic is being deleted, no partitions can be added", "topic", t.name)
-		old := make(map[int32]Assignment, len(t.partitions))
-		for _, p := range t.partitions {
-			old[p.tp.Partition] = p.assignment
-		}
-		m.rewriteTopic(t.name, t.id, old)
+		m.rewriteTopic(t.name, t.id, t.allAssignments())
 		return
 	}
 	var created []*partition

@@ -212,6 +212,18 @@ func (e *env) request(cmd string, args []string) bool {
 			}
 		}
 		e.handle(ev)
+	case "grow": // a topic, how many partitions in all, then those placed by hand as 1,2 (or none), and validate
+		more := MorePartitions{Topic: args[0], Count: int32(parseIDs(args[1])[0])}
+		for _, a := range args[2:] {
+			switch a {
+			case "validate":
+			case "none":
+				more.Assignments = append(more.Assignments, nil)
+			default:
+				more.Assignments = append(more.Assignments, parseIDs(a))
+			}
+		}
+		e.handle(AddPartitions{Topics: []MorePartitions{more}, ValidateOnly: slices.Contains(args, "validate")})
 	case "rebalance":
 		e.handle(Rebalance{Percentage: int(parseIDs(args[0])[0])})
 	case "show":
