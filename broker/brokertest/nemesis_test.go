@@ -44,7 +44,7 @@ func torment(t *testing.T, seed uint64) {
 	cl := c.Client(t)
 	replicated(t, cl, map[string]string{"min.insync.replicas": "2", "segment.bytes": "16384", "index.interval.bytes": "300"}, 1, 2, 0)
 	o := observe(t, c)
-	stop := load(t, cl, "r")
+	w := load(t, cl, "r")
 	pause := func(most time.Duration) { <-time.After(time.Duration(rnd.Int64N(int64(most)))) }
 	for range 8 {
 		pause(3 * time.Second)
@@ -88,7 +88,7 @@ func torment(t *testing.T, seed uint64) {
 		o.awaitISR(cluster.TopicPartition{Topic: "events"}, 0, 1, 2)
 	}
 	<-time.After(3 * time.Second)
-	stop().check(t, cl)
+	w.judge(cl)
 	settled(t, c, events, 0, 1, 2)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/brokertest/history"
 	"github.com/ottla/ottla/client"
 	"github.com/ottla/ottla/client/admin"
 	"github.com/ottla/ottla/client/producer"
@@ -90,20 +91,17 @@ func (o *observer) awaitISR(tp cluster.TopicPartition, want ...cluster.BrokerID)
 	o.t.Fatalf("in-sync replicas of %s are %v, want %v", tp, o.state(tp).ISR, want)
 }
 
-// history is what a producer was told: which values were acknowledged, at which offsets.
-type history struct {
-	mu    sync.Mutex
-	acked map[string]cluster.Offset
-	order []string
-	errs  []error
-	last  time.Time     // of the last acknowledgement
-	gap   time.Duration // the longest time between two
+// worker is a producer that sends numbered records, and the history of what it was told.
+type worker struct {
+	*history.History
+	t    *testing.T
+	stop func() error
 }
 
-// load sends numbered records, one after the other is acknowledged or has failed for good, until stopped.
-func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Option) (stop func() *history) {
+// load starts a producer that sends a record every 20 ms until it is judged.
+func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Option) *worker {
 	t.Helper()
-	h := &history{acked: map[string]cluster.Offset{}}
+	w := &worker{History: history.New(time.Now), t: t}
 	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -113,68 +111,59 @@ func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Optio
 	wg.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			value := fmt.Sprint(prefix, i)
+			s := w.Send(prefix, events, value)
 			_ = p.SendAsync(ctx, producer.Record{Topic: events.Topic, Partition: producer.To(0), Value: []byte(value)}, func(r producer.Result, err error) {
-				h.mu.Lock()
-				defer h.mu.Unlock()
 				if err != nil {
-					h.errs = append(h.errs, err)
+					s.Failed(err)
 					return
 				}
-				if !h.last.IsZero() {
-					h.gap = max(h.gap, time.Since(h.last))
-				}
-				h.last = time.Now()
-				h.acked[value] = r.Offset
-				h.order = append(h.order, value)
+				s.Acked(r.Offset)
 			})
 			<-time.After(20 * time.Millisecond)
 		}
 	})
-	end := sync.OnceValue(func() error {
+	w.stop = sync.OnceValue(func() error {
 		cancel()
 		wg.Wait()
 		return p.Close(context.Background())
 	})
-	t.Cleanup(func() { _ = end() }) // a test that has failed may not get that far
-	return func() *history {
-		if err := end(); err != nil {
-			t.Errorf("close the producer: %v", err)
-		}
-		return h
-	}
+	t.Cleanup(func() { _ = w.stop() }) // a test that has failed may not get that far
+	return w
 }
 
-// check reads the partition and compares: everything that was acknowledged is there, where the producer was told, in the order in which it was
-// sent, and offsets are dense.
-func (h *history) check(t *testing.T, cl *client.Client) {
-	t.Helper()
-	got := readAll(t, cl, events.Topic)
-	place := map[string]cluster.Offset{}
-	for i, v := range got {
-		if _, twice := place[v]; !twice {
-			place[v] = cluster.Offset(i)
-		}
+// judge ends the load, reads the partition and compares: everything that was acknowledged is there, where the producer was told, in the order in which
+// it was sent, and offsets are dense.
+func (w *worker) judge(cl *client.Client) history.Report {
+	w.t.Helper()
+	if err := w.stop(); err != nil {
+		w.t.Errorf("close the producer: %v", err)
 	}
-	lost := 0
-	for v, at := range h.acked {
-		if int(at) >= len(got) || got[at] != v {
-			if lost++; lost <= 5 {
-				t.Errorf("%s was acknowledged at offset %d and is not there", v, at)
-			}
-		}
+	last := w.Final(events)
+	for i, v := range readAll(w.t, cl, events.Topic) {
+		last.Got(events, cluster.Offset(i), v)
 	}
-	last := cluster.Offset(-1)
-	for _, v := range h.order {
-		if place[v] < last {
-			t.Errorf("%s at offset %d was acknowledged after the record at %d", v, place[v], last)
-			break
-		}
-		last = place[v]
+	r, err := w.Check(history.Options{})
+	switch {
+	case err != nil:
+		w.t.Error(err)
+	case len(r.Anomalies) > 0:
+		w.t.Error(r)
+	case r.Acked == 0:
+		w.t.Error("nothing was acknowledged")
+	default:
+		w.t.Log(r)
 	}
-	if len(h.acked) == 0 {
-		t.Error("nothing was acknowledged")
+	return r
+}
+
+// flawless is judge, and no record may have failed.
+func (w *worker) flawless(cl *client.Client) history.Report {
+	w.t.Helper()
+	r := w.judge(cl)
+	if r.Failed > 0 {
+		w.t.Errorf("%d records failed, the first with %v", r.Failed, r.FirstError)
 	}
-	t.Logf("%d acknowledged, %d failed, %d in the log, %d lost, longest gap %v", len(h.acked), len(h.errs), len(got), lost, h.gap)
+	return r
 }
 
 // settled waits until the replicas of a partition have the same bytes on their disks, and fails if they never do.

@@ -21,7 +21,7 @@ func TestALeaderIsKilledAndNothingAcknowledgedIsLost(t *testing.T) {
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
 		o := observe(t, c)
-		stop := load(t, cl, "r")
+		w := load(t, cl, "r")
 		<-time.After(2 * time.Second)
 		c.Kill(t, 1)
 		<-time.After(30 * time.Second)
@@ -32,7 +32,7 @@ func TestALeaderIsKilledAndNothingAcknowledgedIsLost(t *testing.T) {
 		c.Restart(t, 1)
 		o.awaitISR(events, 0, 1, 2)
 		<-time.After(2 * time.Second)
-		stop().check(t, cl)
+		w.judge(cl)
 		settled(t, c, events, 0, 1, 2)
 	})
 }
@@ -43,18 +43,14 @@ func TestAFollowerIsKilledAndComesBack(t *testing.T) {
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
 		o := observe(t, c)
-		stop := load(t, cl, "r")
+		w := load(t, cl, "r")
 		<-time.After(2 * time.Second)
 		c.Kill(t, 2)
 		o.awaitISR(events, 0, 1)
 		<-time.After(20 * time.Second)
 		c.Restart(t, 2)
 		o.awaitISR(events, 0, 1, 2)
-		h := stop()
-		h.check(t, cl)
-		if len(h.errs) > 0 {
-			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
-		}
+		w.flawless(cl)
 		settled(t, c, events, 0, 1, 2)
 	})
 }
@@ -65,7 +61,7 @@ func TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp(t *testing.T) 
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
 		o := observe(t, c)
-		stop := load(t, cl, "r")
+		w := load(t, cl, "r")
 		<-time.After(time.Second)
 		before := o.state(events)
 		cut(c, 1, 3)
@@ -77,14 +73,13 @@ func TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp(t *testing.T) 
 		if s := o.state(events); s.Leader != 1 || s.LeaderEpoch != before.LeaderEpoch {
 			t.Errorf("a change of the in-sync set made %+v of %+v", s, before)
 		}
+		for i := range 10 {
+			w.Send("s", events, fmt.Sprint("s", i))
+		}
 		acked(t, cl, "s", 10, producer.DeliveryTimeout(5*time.Second), producer.RequestTimeout(4*time.Second))
 		heal(c, 1, 3)
 		o.awaitISR(events, 1, 2, 3)
-		h := stop()
-		h.check(t, cl)
-		if len(h.errs) > 0 {
-			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
-		}
+		w.flawless(cl)
 		settled(t, c, events, 1, 2, 3)
 	})
 }
@@ -95,7 +90,7 @@ func TestALeaderCutFromItsFollowersAcknowledgesNothingMore(t *testing.T) {
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
 		o := observe(t, c)
-		stop := load(t, cl, "r")
+		w := load(t, cl, "r")
 		<-time.After(time.Second)
 		cut(c, 1, 2, 3)
 		o.awaitISR(events, 1)
@@ -112,7 +107,7 @@ func TestALeaderCutFromItsFollowersAcknowledgesNothingMore(t *testing.T) {
 		heal(c, 1, 2, 3)
 		o.awaitISR(events, 1, 2, 3)
 		<-time.After(2 * time.Second)
-		stop().check(t, cl)
+		w.judge(cl)
 		settled(t, c, events, 1, 2, 3)
 	})
 }
@@ -177,7 +172,7 @@ func TestPowerCutsOfFollowers(t *testing.T) {
 				cl := c.Client(t)
 				replicated(t, cl, map[string]string{"min.insync.replicas": "2", "segment.bytes": "8192", "index.interval.bytes": "200"}, 1, 2, 0)
 				o := observe(t, c)
-				stop := load(t, cl, "r")
+				w := load(t, cl, "r")
 				for _, id := range []int{2, 0, 2} { // 0 is the controller as well
 					<-time.After(time.Second)
 					c.PowerCut(t, id, vfs.CrashOptions{Seed: seed, Data: vfs.KeepRandom, Names: vfs.KeepRandom})
@@ -185,7 +180,7 @@ func TestPowerCutsOfFollowers(t *testing.T) {
 					c.Restart(t, id)
 					o.awaitISR(events, 0, 1, 2)
 				}
-				stop().check(t, cl)
+				w.judge(cl)
 				settled(t, c, events, 0, 1, 2)
 			})
 		})
@@ -198,7 +193,7 @@ func TestARollingRestartFailsNoProduceRequest(t *testing.T) {
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
 		o := observe(t, c)
-		stop := load(t, cl, "r")
+		w := load(t, cl, "r")
 		for range 2 {
 			for id := range 3 {
 				<-time.After(time.Second)
@@ -214,14 +209,9 @@ func TestARollingRestartFailsNoProduceRequest(t *testing.T) {
 				o.awaitISR(events, 0, 1, 2)
 			}
 		}
-		h := stop()
-		h.check(t, cl)
-		if len(h.errs) > 0 {
-			t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
-		}
 		// The bound is wide: how long it takes is for benchmarks to say, and now and then a follower sits out a back-off or two.
-		if h.gap > 15*time.Second {
-			t.Errorf("nothing was acknowledged for %v", h.gap)
+		if r := w.flawless(cl); r.Gap > 15*time.Second {
+			t.Errorf("nothing was acknowledged for %v", r.Gap)
 		}
 		settled(t, c, events, 0, 1, 2)
 	})
