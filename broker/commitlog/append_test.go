@@ -313,7 +313,7 @@ func TestLogStart(t *testing.T) {
 	if _, err := l.Read(11, 100, 20, true, &p); kerr.CodeOf(err) != kerr.OffsetOutOfRange {
 		t.Errorf("read below the log start: %v", err)
 	}
-	if diff := cmp.Diff([]EpochEntry{{2, 12}, {3, 15}}, l.EpochEntries()); diff != "" {
+	if diff := cmp.Diff([]EpochEntry{{Epoch: 2, StartOffset: 12}, {Epoch: 3, StartOffset: 15}}, l.EpochEntries()); diff != "" {
 		t.Errorf("epochs (-want +got):\n%s", diff)
 	}
 	if at, found, err := l.OffsetForTimestamp(0, 20); err != nil || !found || at.Offset != 12 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 )
@@ -106,12 +107,7 @@ func decodeOffsets(data []byte) (map[cluster.TopicPartition]cluster.Offset, erro
 }
 
 // EpochEntry says at which offset a leader epoch begins.
-type EpochEntry struct {
-	// Epoch is the leader epoch.
-	Epoch cluster.LeaderEpoch
-	// StartOffset is the offset of the first record of the epoch.
-	StartOffset cluster.Offset
-}
+type EpochEntry = epoch.Entry
 
 // encodeEpochs builds a leader-epoch-checkpoint.
 func encodeEpochs(entries []EpochEntry) []byte {

@@ -24,7 +24,7 @@ func TestCheckpointBytes(t *testing.T) {
 	if got := string(encodeOffsets(nil)); got != "0\n0\n" {
 		t.Errorf("no offsets: %q", got)
 	}
-	if got := string(encodeEpochs([]EpochEntry{{0, 0}, {7, 1234567890123}})); got != "0\n2\n0 0\n7 1234567890123\n" {
+	if got := string(encodeEpochs([]EpochEntry{{Epoch: 0, StartOffset: 0}, {Epoch: 7, StartOffset: 1234567890123}})); got != "0\n2\n0 0\n7 1234567890123\n" {
 		t.Errorf("epochs: %q", got)
 	}
 	back, err := decodeOffsets([]byte(want))
@@ -144,53 +144,6 @@ func TestDirectoryNames(t *testing.T) {
 		kind, back := parseDirName(name)
 		if len(name) > 255 || kind != dirDelete || back.Partition != 1000 || n <= 200 && back != tp {
 			t.Errorf("%d bytes: %q, of kind %v for %v", len(name), name, kind, back)
-		}
-	}
-}
-
-func TestEpochTable(t *testing.T) {
-	entries := []EpochEntry{{2, 10}, {4, 20}, {7, 30}}
-	const leo = 40
-	for _, tt := range []struct {
-		ask, epoch cluster.LeaderEpoch
-		end        cluster.Offset
-		ok         bool
-	}{
-		{-1, -1, -1, false}, {1, 1, 10, true}, {2, 2, 20, true}, {3, 2, 20, true},
-		{4, 4, 30, true}, {6, 4, 30, true}, {7, 7, 40, true}, {8, -1, -1, false},
-	} {
-		epoch, end, ok := endOffset(entries, tt.ask, leo)
-		if epoch != tt.epoch || end != tt.end || ok != tt.ok {
-			t.Errorf("end of epoch %d = %d, %d, %v; want %d, %d, %v", tt.ask, epoch, end, ok, tt.epoch, tt.end, tt.ok)
-		}
-	}
-	if _, _, ok := endOffset(nil, 3, leo); ok {
-		t.Error("an empty cache gave an answer")
-	}
-	for _, tt := range []struct {
-		epoch cluster.LeaderEpoch
-		start cluster.Offset
-		want  []EpochEntry
-	}{
-		{7, 35, entries},
-		{8, 40, []EpochEntry{{2, 10}, {4, 20}, {7, 30}, {8, 40}}},
-		{8, 30, []EpochEntry{{2, 10}, {4, 20}, {8, 30}}},
-		{3, 50, []EpochEntry{{2, 10}, {3, 50}}},
-		{9, 5, []EpochEntry{{9, 5}}},
-		{-1, 50, entries},
-	} {
-		if diff := cmp.Diff(tt.want, assignEpoch(entries, tt.epoch, tt.start)); diff != "" {
-			t.Errorf("assign %d at %d (-want +got):\n%s", tt.epoch, tt.start, diff)
-		}
-	}
-	for end, want := range map[cluster.Offset][]EpochEntry{5: {}, 10: {}, 11: {{2, 10}}, 30: {{2, 10}, {4, 20}}, 99: entries} {
-		if diff := cmp.Diff(want, epochsBefore(entries, end)); diff != "" {
-			t.Errorf("before %d (-want +got):\n%s", end, diff)
-		}
-	}
-	for start, want := range map[cluster.Offset][]EpochEntry{5: entries, 10: entries, 15: {{2, 15}, {4, 20}, {7, 30}}, 20: {{4, 20}, {7, 30}}, 99: {{7, 99}}} {
-		if diff := cmp.Diff(want, epochsFrom(entries, start)); diff != "" {
-			t.Errorf("from %d (-want +got):\n%s", start, diff)
 		}
 	}
 }

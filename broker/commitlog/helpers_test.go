@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
@@ -254,7 +255,7 @@ func checkEpochs(l *Log, got []rec) error {
 		}
 	}
 	for _, r := range got {
-		if e := epochAt(entries, cluster.Offset(r.Offset)); int32(e) != r.Epoch {
+		if e := epoch.At(entries, cluster.Offset(r.Offset)); int32(e) != r.Epoch {
 			return fmt.Errorf("offset %d has epoch %d, the cache says %d: %v", r.Offset, r.Epoch, e, entries)
 		}
 	}

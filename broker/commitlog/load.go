@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/commitlog/producers"
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 )
@@ -387,7 +388,7 @@ func (d *loader) finish(end cluster.Offset) error {
 	l.flush.names.Store(!d.clean)
 	l.flush.last.Store(d.now().UnixMilli())
 	l.recovery = d.info
-	return l.epochs.replace(epochsFrom(epochsBefore(d.epochs, end), start))
+	return l.epochs.replace(epoch.From(epoch.Before(d.epochs, end), start))
 }
 
 func (d *loader) closeAll() error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -151,8 +152,8 @@ func (l *Log) EpochEntries() []EpochEntry { return l.epochs.list() }
 
 // EndOffsetForEpoch returns the largest epoch in the log that is not above e, and the offset at which it ends. ok is false,
 // and both values are -1, when the log cannot say (F§3.5).
-func (l *Log) EndOffsetForEpoch(e cluster.LeaderEpoch) (epoch cluster.LeaderEpoch, end cluster.Offset, ok bool) {
-	return endOffset(l.epochs.list(), e, l.LogEndOffset())
+func (l *Log) EndOffsetForEpoch(e cluster.LeaderEpoch) (at cluster.LeaderEpoch, end cluster.Offset, ok bool) {
+	return epoch.End(l.epochs.list(), e, l.LogEndOffset())
 }
 
 // AssignEpoch notes that an epoch begins at start: a new leader calls it with its log end offset before it appends (F§3.2).
@@ -268,7 +269,7 @@ func (l *Log) AdvanceLogStart(to cluster.Offset) error {
 	if to <= l.LogStartOffset() {
 		return nil
 	}
-	if err := l.epochs.replace(epochsFrom(l.epochs.list(), to)); err != nil {
+	if err := l.epochs.replace(epoch.From(l.epochs.list(), to)); err != nil {
 		return l.fail("move the log start offset", err)
 	}
 	l.start.Store(int64(to))

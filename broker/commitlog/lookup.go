@@ -3,6 +3,7 @@ package commitlog
 import (
 	"fmt"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
 )
@@ -84,7 +85,7 @@ func (l *Log) lookAt(ask func([]*segment) (TimestampOffset, bool, error)) (Times
 				return noTimestampOffset, false, l.readError(err)
 			}
 			if at.LeaderEpoch < 0 {
-				at.LeaderEpoch = epochAt(l.epochs.list(), at.Offset)
+				at.LeaderEpoch = epoch.At(l.epochs.list(), at.Offset)
 			}
 			return at, true, nil
 		}

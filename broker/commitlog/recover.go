@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
 )
@@ -145,7 +146,7 @@ func (d *loader) collectEpochs(s *segment) error {
 // seeEpoch enters the leader epoch of a batch, if it is a new one.
 func (d *loader) seeEpoch(b record.Batch) {
 	if e := cluster.LeaderEpoch(b.PartitionLeaderEpoch()); len(d.epochs) == 0 || e > d.epochs[len(d.epochs)-1].Epoch {
-		d.epochs = assignEpoch(d.epochs, e, cluster.Offset(b.BaseOffset()))
+		d.epochs = epoch.Assign(d.epochs, e, cluster.Offset(b.BaseOffset()))
 	}
 }
 
@@ -175,7 +176,7 @@ func (d *loader) recoverSegment(s *segment, last bool) (end cluster.Offset, whol
 	size := s.size.Load()
 	w := &walk{s: s, end: s.base, epoch: cluster.NoLeaderEpoch}
 	if len(d.epochs) > 0 {
-		w.epoch = epochAt(d.epochs, s.base)
+		w.epoch = epoch.At(d.epochs, s.base)
 	}
 	err = w.run(func(b record.Batch, pos int64) error {
 		d.seeEpoch(b)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -139,7 +140,7 @@ func (l *Log) dropExpired() (segments int, bytes int64, err error) {
 	if segments == 0 {
 		return 0, 0, nil
 	}
-	if err := l.epochs.replace(epochsFrom(l.epochs.list(), start)); err != nil {
+	if err := l.epochs.replace(epoch.From(l.epochs.list(), start)); err != nil {
 		return 0, 0, l.fail("apply retention", err)
 	}
 	gone := list[:segments:segments]

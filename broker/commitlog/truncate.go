@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ottla/ottla/broker/commitlog/producers"
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
 )
@@ -26,7 +27,7 @@ func (l *Log) Truncate(to cluster.Offset) error {
 		return err
 	}
 	if leo := l.LogEndOffset(); to >= leo {
-		if err := l.epochs.replace(epochsBefore(l.epochs.list(), leo)); err != nil {
+		if err := l.epochs.replace(epoch.Before(l.epochs.list(), leo)); err != nil {
 			return l.fail("truncate", err)
 		}
 		return nil
@@ -107,7 +108,7 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 	if err := l.truncateProducers(list[:keep], end); err != nil {
 		return err
 	}
-	if err := l.epochs.replace(epochsBefore(l.epochs.list(), end)); err != nil {
+	if err := l.epochs.replace(epoch.Before(l.epochs.list(), end)); err != nil {
 		return err
 	}
 	l.setSegments(slices.Clone(list[:keep]))

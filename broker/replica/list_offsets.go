@@ -3,7 +3,7 @@ package replica
 import (
 	"fmt"
 
-	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -57,7 +57,7 @@ func (p *Partition) ListOffset(r *Reader, timestamp int64, current cluster.Leade
 		return ListedOffset{bound, -1, st.Epoch}, nil
 	case timestamp == EarliestTimestamp || timestamp == EarliestLocalTimestamp:
 		start := p.log.LogStartOffset()
-		return ListedOffset{start, -1, epochOf(p.log.EpochEntries(), start)}, nil
+		return ListedOffset{start, -1, epoch.At(p.log.EpochEntries(), start)}, nil
 	case timestamp < 0 && timestamp != MaxTimestamp:
 		return nothingListed, kerr.InvalidRequest.With(fmt.Sprintf("timestamp %d has no meaning", timestamp))
 	}
@@ -70,16 +70,4 @@ func (p *Partition) ListOffset(r *Reader, timestamp int64, current cluster.Leade
 		return nothingListed, unavailable
 	}
 	return found, nil
-}
-
-// epochOf returns the leader epoch of the record at an offset.
-func epochOf(entries []commitlog.EpochEntry, offset cluster.Offset) cluster.LeaderEpoch {
-	epoch := cluster.NoLeaderEpoch
-	for _, e := range entries {
-		if e.StartOffset > offset {
-			break
-		}
-		epoch = e.Epoch
-	}
-	return epoch
 }

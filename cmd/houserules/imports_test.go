@@ -14,7 +14,7 @@ var floors = [][]string{
 	{"broker/server"},
 	{"broker/replica", "controller"},
 	{"broker/commitlog", "broker/group", "broker/txn", "broker/peer", "controller/channel", "controller/sim", "zk/store", "client/producer", "client/consumer", "client/admin", "client/internal"},
-	{"proto/record", "broker/metadata", "broker/replica/state", "controller/state", "zk/znode", "zk/embedded", "zk/zktest", "client"},
+	{"proto/record", "broker/epoch", "broker/metadata", "broker/replica/state", "controller/state", "zk/znode", "zk/embedded", "zk/zktest", "client"},
 	{"proto", "broker/vfs", "zk", "zk/jute", "config"},
 }
 
@@ -104,7 +104,7 @@ func TestTheClientKnowsNeitherBrokerNorZooKeeper(t *testing.T) {
 }
 
 // pure rooms decide and do nothing else.
-var pure = []string{"controller/state", "broker/replica/state", "zk/znode", "proto/cluster", "proto/kerr", "proto/partition"}
+var pure = []string{"controller/state", "broker/epoch", "broker/replica/state", "zk/znode", "proto/cluster", "proto/kerr", "proto/partition"}
 
 func TestPureRoomsDoNothingButDecide(t *testing.T) {
 	for _, s := range sources(t) {
