@@ -128,6 +128,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
 		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
 		Peers:                peers{b.peers},
+		NearestReplica:       s.ReadFromNearestReplica(),
 		Fetch: replica.FetchSettings{
 			Fetchers:          s.Int("num.replica.fetchers"),
 			MaxWait:           s.Milliseconds("replica.fetch.wait.max.ms"),
@@ -159,6 +160,8 @@ func (b *Broker) serve(ctx context.Context) error {
 		LogDirs:    logDirs{b.logs},
 		AutoCreate: b.autoCreate(),
 		Listener:   s.InterBrokerListener(),
+
+		NearestReplica: s.ReadFromNearestReplica(),
 		Limits: server.Limits{
 			FetchMaxBytes: s.Int("fetch.max.bytes"),
 			ReceivedBytes: s.Long("queued.max.request.bytes"),

@@ -113,6 +113,9 @@ func (c *Client) ClusterID() string { return c.meta.view.Load().clusterID }
 // RequestTimeout returns the wait for one answer that the client was dialled with; producers and consumers take it as their default.
 func (c *Client) RequestTimeout() time.Duration { return c.cfg.requestTimeout }
 
+// MetadataMaxAge returns the age at which metadata is fetched again that the client was dialled with (metadata.max.age.ms).
+func (c *Client) MetadataMaxAge() time.Duration { return c.cfg.metadataMaxAge }
+
 // Brokers returns the live brokers by id, from metadata that may be as old as [MetadataMaxAge].
 func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
 	v := c.meta.view.Load()

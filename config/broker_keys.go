@@ -145,7 +145,7 @@ var replicationKeys = []Key{
 	{Name: "replica.socket.timeout.ms", Type: Int, Default: "30000", Doc: "How long a follower waits for the leader."},
 	{Name: "replica.socket.receive.buffer.bytes", Type: Int, Default: "65536", Doc: "Socket receive buffer of a follower."},
 	{Name: "replica.high.watermark.checkpoint.interval.ms", Type: Long, Default: "5000", Doc: "How often high watermarks are written to disk."},
-	{Name: "replica.selector.class", Type: String, Null: true, Doc: "How to choose the replica that a consumer reads from; the leader when not set."},
+	{Name: "replica.selector.class", Type: String, Null: true, check: oneOf(LeaderSelector, RackAwareSelector), Doc: "How to choose the replica that a consumer reads from; the leader when not set."},
 	{Name: "fetch.purgatory.purge.interval.requests", Type: Int, Default: "1000", Doc: "After how many finished fetches the waiting list is tidied."},
 	{Name: "producer.purgatory.purge.interval.requests", Type: Int, Default: "1000", Doc: "After how many finished writes the waiting list is tidied."},
 	{Name: "delete.records.purgatory.purge.interval.requests", Type: Int, Default: "1", Doc: "After how many finished deletions of records the waiting list is tidied."},

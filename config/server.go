@@ -185,6 +185,19 @@ func (s *Server) Listeners() []cluster.Endpoint { return s.listeners }
 // caller to find out; a port of 0 that of the listener of the same name. The caller must not change the slice.
 func (s *Server) AdvertisedListeners() []cluster.Endpoint { return s.advertised }
 
+// The values of replica.selector.class, which say from which replica consumers read (KIP-392). Other Java classes cannot be loaded.
+const (
+	// LeaderSelector is the leader always, as when nothing is set.
+	LeaderSelector = "org.apache.kafka.common.replica.LeaderSelector"
+	// RackAwareSelector is an in-sync replica in the consumer's rack, if there is one.
+	RackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+)
+
+// ReadFromNearestReplica reports whether consumers are sent to a replica in their rack (replica.selector.class).
+func (s *Server) ReadFromNearestReplica() bool {
+	return s.String("replica.selector.class") == RackAwareSelector
+}
+
 // InterBrokerListener returns the name of the listener that brokers use among themselves.
 func (s *Server) InterBrokerListener() string { return s.inter }
 

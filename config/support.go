@@ -29,7 +29,7 @@ var noEffect = func() map[string]string {
 		notYet: {
 			"auto.leader.rebalance.enable", "leader.imbalance.per.broker.percentage", "leader.imbalance.check.interval.seconds",
 			"compression.gzip.level", "compression.lz4.level", "compression.zstd.level",
-			"replica.selector.class", "max.connections.per.ip.overrides", "max.connection.creation.rate",
+			"max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms",
 			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads",

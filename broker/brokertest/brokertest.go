@@ -54,6 +54,8 @@ type Options struct {
 	Brokers int
 	// Settings are broker settings, as in server.properties; they go over the test cluster's own.
 	Settings map[string]string
+	// BrokerSettings returns what goes over Settings for one broker; nil means nothing.
+	BrokerSettings func(id int) map[string]string
 	// Logger is where everything logs to; nil means nowhere.
 	Logger hclog.Logger
 }
@@ -62,6 +64,7 @@ type Options struct {
 type Cluster struct {
 	net      *memnet.Network
 	settings map[string]string
+	each     func(id int) map[string]string
 	logger   hclog.Logger
 
 	zkDisk *vfs.Mem
@@ -81,7 +84,7 @@ type node struct {
 // Start starts ZooKeeper and the brokers, and stops everything when the test ends.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{net: memnet.New(), settings: o.Settings, logger: o.Logger, zkDisk: vfs.NewMem()}
+	c := &Cluster{net: memnet.New(), settings: o.Settings, each: o.BrokerSettings, logger: o.Logger, zkDisk: vfs.NewMem()}
 	if c.logger == nil {
 		c.logger = hclog.NewNullLogger()
 	}
@@ -231,6 +234,9 @@ func (c *Cluster) start(n *node, extra config.Properties) error {
 		"log.dirs":          "/logs",
 	}
 	maps.Copy(given, c.settings)
+	if c.each != nil {
+		maps.Copy(given, c.each(n.id))
+	}
 	maps.Copy(given, extra)
 	settings, _, err := config.NewServer(given)
 	if err != nil {

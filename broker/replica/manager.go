@@ -42,6 +42,8 @@ type Config struct {
 	HWCheckpointInterval time.Duration
 	// MaxLag is replica.lag.time.max.ms; 0 means 30 s.
 	MaxLag time.Duration
+	// NearestReplica sends consumers that name their rack to an in-sync replica there (replica.selector.class, KIP-392).
+	NearestReplica bool
 	// Peers are the other brokers; nil means that there are none: nothing is copied, and in-sync sets stay as the controller orders.
 	Peers Peers
 	// Fetch says how leaders are followed.
@@ -166,6 +168,12 @@ func New(cfg Config) *Manager {
 	m.env = environment{
 		self: cfg.BrokerID, now: cfg.Now, maxLag: cfg.MaxLag, logger: cfg.Logger,
 		alive: func(id cluster.BrokerID) bool { return cfg.Metadata.Image().IsLive(id) },
+		place: func(id cluster.BrokerID, listener string) (string, bool) {
+			b, live := cfg.Metadata.Image().Broker(id)
+			_, reachable := b.Endpoint(listener)
+			return b.Rack, live && reachable
+		},
+		nearest: cfg.NearestReplica,
 	}
 	if cfg.Peers != nil {
 		m.fetchers, m.alterer = newFetchers(m), newAlterer(m)

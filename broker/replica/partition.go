@@ -20,8 +20,11 @@ type environment struct {
 	now    func() time.Time
 	maxLag time.Duration
 	alive  func(cluster.BrokerID) bool
-	alter  func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
-	logger hclog.Logger
+	// place tells the rack of a live broker that has an address on a listener; nearest is whether consumers are sent to a replica in their rack.
+	place   func(id cluster.BrokerID, listener string) (rack string, ok bool)
+	nearest bool
+	alter   func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
+	logger  hclog.Logger
 }
 
 // Partition is one replica on this broker: a log, the broker's role, and the high watermark. It is safe for concurrent use.

@@ -28,8 +28,10 @@ type Reader struct {
 	BrokerEpoch cluster.BrokerEpoch
 	// Isolation of a consumer.
 	Isolation Isolation
-	// NearestReplica is set by consumers that also read from followers (KIP-392).
-	NearestReplica bool
+	// Rack that a consumer stands in; "" for one that reads from leaders only (KIP-392).
+	Rack string
+	// Listener is the listener that a consumer came to: it can reach replicas that have an address there.
+	Listener string
 }
 
 func (r *Reader) isFollower() bool { return r.Replica >= 0 }
@@ -55,6 +57,8 @@ type ReadResult struct {
 	Fetched commitlog.Fetched
 	// HighWatermark, LastStable, LogStart and LogEnd are the partition's ends; unknown (-1) with an error.
 	HighWatermark, LastStable, LogStart, LogEnd cluster.Offset
+	// Preferred is the replica that the consumer should read from instead, [cluster.NoBroker] for none. There are no records then.
+	Preferred cluster.BrokerID
 	// Diverging is set when a follower's log differs from this one: it must truncate. There are no records then.
 	Diverging *EpochEnd
 }
@@ -63,7 +67,10 @@ type ReadResult struct {
 type EpochEnd = state.EpochEnd
 
 func failedRead(code kerr.Code) ReadResult {
-	return ReadResult{Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset, LogEnd: cluster.UnknownOffset}
+	return ReadResult{
+		Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset, LogEnd: cluster.UnknownOffset,
+		Preferred: cluster.NoBroker,
+	}
 }
 
 // admit checks what every reading request is checked for first (F§3.5): the leader epoch, then the role. mayFollow lets a follower serve
@@ -97,7 +104,7 @@ type ReadSize struct {
 // because there is news reports nothing new. A replica that is not assigned is refused with UNKNOWN_TOPIC_OR_PARTITION, and a read that
 // fails reports nothing.
 func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog.BufferSource) ReadResult {
-	st, code := p.admit(pos.CurrentLeaderEpoch, r.NearestReplica && !r.isFollower())
+	st, code := p.admit(pos.CurrentLeaderEpoch, r.Rack != "" && !r.isFollower())
 	if code != kerr.None {
 		return failedRead(code)
 	}
@@ -107,7 +114,7 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	// The watermark before the end: the end only grows, so the watermark stays below it.
 	watermark := p.HighWatermark()
 	end := p.log.LogEndOffset()
-	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end}
+	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end, Preferred: cluster.NoBroker}
 	// The epochs before the range: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
 	if r.isFollower() && pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
 		d, diverging, code := state.Diverging(pos.LastFetchedEpoch, pos.Offset, p.epochEnd(pos.LastFetchedEpoch))
@@ -121,6 +128,11 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	}
 	if pos.Offset < res.LogStart || pos.Offset > end {
 		return outOfRange(res.LogStart)
+	}
+	if st.role == leading {
+		if res.Preferred = p.preferred(r, pos.Offset); res.Preferred != cluster.NoBroker {
+			return res
+		}
 	}
 	bound := end
 	if !r.isFollower() {

@@ -75,7 +75,7 @@ func TestOnlyReadersOfTheNearestReplicaReadFromFollowers(t *testing.T) {
 		t.Errorf("a plain consumer: %v", res.Code)
 	}
 	near := consumer()
-	near.NearestReplica = true
+	near.Rack = "r1"
 	if res, next := read(p, near, from(0)); res.Code != kerr.None || next != 0 {
 		t.Errorf("a consumer of the nearest replica: %v up to %d; the watermark is 0", res.Code, next)
 	}

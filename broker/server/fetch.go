@@ -18,6 +18,10 @@ import (
 // bound them.
 const readAhead = 4
 
+// watermarkDelay is how long a follower that consumers may read from waits at most for news of nothing but the high watermark: long enough
+// for many moves to make one answer.
+const watermarkDelay = 10 * time.Millisecond
+
 // Fetch is a fetch session (F§3.7): it answers every request once, with records from where the session stands.
 //
 // An answer waits for min_bytes until max_wait_ms have passed, something is wrong with a partition, or the client's next request
@@ -36,7 +40,7 @@ func (s *Server) Fetch(stream grpc.BidiStreamingServer[ottlapb.FetchRequest, ott
 		timer: time.NewTimer(time.Hour),
 	}
 	f.timer.Stop()
-	f.session = newFetchSession(s, s.newOutlet(stream.Context()))
+	f.session = newFetchSession(s, s.newOutlet(stream.Context()), s.listenerOf(stream.Context()))
 	go f.receive()
 	defer f.session.close()
 	defer f.timer.Stop()
@@ -108,6 +112,7 @@ func (f *fetchStream) next() (*ottlapb.FetchRequest, error) {
 // answer waits for something to say and says it. ctx ends with the stream and with the broker.
 func (f *fetchStream) answer(ctx context.Context, req *ottlapb.FetchRequest) error {
 	wait := clampMs(req.GetMaxWaitMs(), f.srv.limits.FetchMaxWait)
+	soon := wait > watermarkDelay && f.srv.deps.NearestReplica
 	f.timer.Reset(wait)
 	now := wait == 0
 	for first := true; ; first = false {
@@ -117,6 +122,10 @@ func (f *fetchStream) answer(ctx context.Context, req *ottlapb.FetchRequest) err
 		ready := f.session.collect(req, first)
 		if ready || now || f.session.empty() {
 			break
+		}
+		if soon && f.session.trails {
+			f.timer.Reset(watermarkDelay)
+			soon = false
 		}
 		f.session.drop()
 		var err error
@@ -170,8 +179,8 @@ func changes(req *ottlapb.FetchRequest) bool {
 	return len(req.GetTopics()) > 0 || len(req.GetForgotten()) > 0
 }
 
-// decodeReader decides who a session's reader is.
-func (s *Server) decodeReader(req *ottlapb.FetchRequest) (replica.Reader, error) {
+// decodeReader decides who a session's reader is, who has come to that listener.
+func (s *Server) decodeReader(req *ottlapb.FetchRequest, listener string) (replica.Reader, error) {
 	r, err := s.reader(req.GetReplicaId(), cluster.BrokerEpoch(req.GetBrokerEpoch()))
 	if err != nil {
 		return r, err
@@ -180,7 +189,9 @@ func (s *Server) decodeReader(req *ottlapb.FetchRequest) (replica.Reader, error)
 	if int32(r.Isolation) != req.GetIsolationLevel() || !r.Isolation.Valid() {
 		return r, malformed("isolation level %d does not exist", req.GetIsolationLevel())
 	}
-	r.NearestReplica = req.GetRackId() != "" && r.Replica == cluster.NoBroker
+	if r.Replica == cluster.NoBroker {
+		r.Rack, r.Listener = req.GetRackId(), listener
+	}
 	return r, nil
 }
 

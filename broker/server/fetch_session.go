@@ -14,16 +14,18 @@ import (
 // fetchSession is what a Fetch stream remembers: the partitions, where each stands, and what its reader was told last. It belongs
 // to the handler's goroutine; only signal and out are known elsewhere.
 type fetchSession struct {
-	srv    *Server
-	out    *outlet
-	signal *replica.Signal
-	reader replica.Reader
-	begun  bool // reader is known
+	srv      *Server
+	out      *outlet
+	signal   *replica.Signal
+	listener string // that the reader has come to
+	reader   replica.Reader
+	begun    bool // reader is known
 
 	entries []*sessionPartition // in the session's order
 	index   map[cluster.TopicPartition]*sessionPartition
 	topics  map[string]*sessionTopic
-	first   int // where the next answer begins, so that all partitions get their turn
+	first   int  // where the next answer begins, so that all partitions get their turn
+	trails  bool // the answer under construction tells a follower of a high watermark that has moved
 
 	response wire.FetchResponse // the answer under construction, used again and again
 	answered []*sessionPartition
@@ -56,9 +58,9 @@ type sessionPartition struct {
 // toldEnds are the ends of a partition.
 type toldEnds struct{ watermark, stable, start cluster.Offset }
 
-func newFetchSession(s *Server, out *outlet) *fetchSession {
+func newFetchSession(s *Server, out *outlet, listener string) *fetchSession {
 	return &fetchSession{
-		srv: s, out: out, signal: replica.NewSignal(),
+		srv: s, out: out, listener: listener, signal: replica.NewSignal(),
 		index: make(map[cluster.TopicPartition]*sessionPartition), topics: make(map[string]*sessionTopic),
 	}
 }
@@ -75,7 +77,7 @@ func (f *fetchSession) empty() bool { return len(f.entries) == 0 }
 
 // apply changes the session as a request asks for. The error is the end of the stream.
 func (f *fetchSession) apply(req *ottlapb.FetchRequest) error {
-	reader, err := f.srv.decodeReader(req)
+	reader, err := f.srv.decodeReader(req, f.listener)
 	if err != nil {
 		return err
 	}
@@ -181,6 +183,9 @@ func (f *fetchSession) watch(e *sessionPartition, held *replica.Partition) {
 		news := replica.WatermarkMoved
 		if f.reader.Replica != cluster.NoBroker {
 			news = replica.EndMoved
+			if f.srv.deps.NearestReplica {
+				news |= replica.WatermarkMoved
+			}
 		}
 		held.Watch(f.signal, news)
 	}
@@ -191,7 +196,7 @@ func (f *fetchSession) watch(e *sessionPartition, held *replica.Partition) {
 // progress is reported with the first look at a request.
 func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready bool) {
 	f.answer++
-	f.answered = f.answered[:0]
+	f.answered, f.trails = f.answered[:0], false
 	left := min(int(req.GetMaxBytes()), f.srv.limits.FetchMaxBytes)
 	got := 0
 	n := len(f.entries)
@@ -223,22 +228,24 @@ func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes 
 	f.watch(e, held)
 	res := replica.ReadResult{
 		Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset,
+		Preferred: cluster.NoBroker,
 	}
 	if code == kerr.None {
 		res = held.Read(&f.reader, &e.pos, size, f.out)
 	}
 	e.ends = toldEnds{res.HighWatermark, res.LastStable, res.LogStart}
 	e.next = e.pos.Offset
-	urgent = res.Code != kerr.None || res.Diverging != nil
+	urgent = res.Code != kerr.None || res.Diverging != nil || res.Preferred != cluster.NoBroker
 	bytes = len(res.Fetched.Data)
 	if !urgent && bytes == 0 && !e.fresh && e.ends == e.told {
 		return 0, false
 	}
+	f.trails = f.trails || e.ends.watermark > e.told.watermark && f.reader.Replica != cluster.NoBroker
 	p := f.add(e)
 	*p = wire.FetchPartition{
 		Index: e.tp.Partition, ErrorCode: res.Code, FetchOffset: e.pos.Offset,
 		HighWatermark: res.HighWatermark, LastStableOffset: res.LastStable, LogStartOffset: res.LogStart,
-		PreferredReadReplica: cluster.NoBroker,
+		PreferredReadReplica: res.Preferred,
 	}
 	if bytes > 0 {
 		e.next = res.Fetched.NextOffset

@@ -59,6 +59,8 @@ type Deps struct {
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
+	// NearestReplica is whether consumers may be sent to followers: those then hear of the high watermark soon, and not only with the next records.
+	NearestReplica bool
 	// Listener is the listener whose addresses Metadata tells callers that did not come through [Listen].
 	Listener string
 	// Limits bound what clients can ask for.

@@ -35,6 +35,7 @@ type Consumer struct {
 	parts    map[cluster.TopicPartition]*part
 	fetchers map[cluster.BrokerID]*fetcher
 	queue    []chunk
+	rackless time.Time     // until when no broker is told the rack
 	changed  chan struct{} // closed when a position has become known, or an assignment has changed
 	closed   bool
 }

@@ -93,13 +93,17 @@ func (f *fetcher) ended(err error) {
 	c.cfg.logger.Debug("fetch stream ended", "broker", f.broker, "partitions", len(f.session), "error", err)
 	f.failures++
 	f.ahead = false
-	clear(f.forgotten)
 	for tp, p := range f.session {
-		f.dirty[tp] = p
-		if !client.Retriable(err) {
+		switch {
+		case p.replica == f.broker:
+			c.leaveReplicaLocked(p, f.failures)
+		case !client.Retriable(err):
 			c.failLocked(p, err)
+		default:
+			f.dirty[tp] = p
 		}
 	}
+	clear(f.forgotten)
 	c.poke()
 }
 
@@ -181,7 +185,7 @@ func (f *fetcher) next(req *ottlapb.FetchRequest) bool {
 		MinBytes:       int32(c.cfg.minBytes),
 		MaxBytes:       int32(max(1, c.cfg.maxBytes/c.cfg.credits)),
 		IsolationLevel: int32(c.cfg.isolation),
-		RackId:         c.cfg.rack,
+		RackId:         c.rackLocked(time.Now()),
 		Topics:         f.declareLocked(),
 		Forgotten:      f.forgetLocked(),
 	}
@@ -291,13 +295,12 @@ func (f *fetcher) acceptLocked(p *part, a *wire.FetchPartition) (chunk, bool) {
 		f.dirty[p.tp] = p // the broker is somewhere else: tell it again where we are
 		return chunk{}, false
 	}
-	p.attempts = 0
 	p.high.Store(int64(a.HighWatermark))
 	if a.PreferredReadReplica >= 0 && a.PreferredReadReplica != f.broker {
-		p.replica, p.replicaT = a.PreferredReadReplica, time.Now().Add(replicaMaxAge)
-		c.poke()
+		c.sentToLocked(p, a.PreferredReadReplica)
 		return chunk{}, false
 	}
+	p.attempts = 0
 	if len(a.Records) == 0 {
 		return chunk{}, false
 	}
@@ -314,8 +317,47 @@ func (f *fetcher) acceptLocked(p *part, a *wire.FetchPartition) (chunk, bool) {
 	return ch, true
 }
 
-// replicaMaxAge is how long a follower is read from before the leader is asked again (KIP-392 ties it to metadata.max.age.ms).
-const replicaMaxAge = 5 * time.Minute
+// Leaders send a consumer to a replica that they can reach themselves. If the consumer cannot, after unreachable failures in a row, it does not tell
+// its rack for leadersOnly: leaders then serve it.
+const (
+	unreachable = 2
+	leadersOnly = 30 * time.Second
+)
+
+// sentToLocked goes to the replica that the leader has named, unless the metadata says that it is offline: then newer metadata is needed first.
+func (c *Consumer) sentToLocked(p *part, id cluster.BrokerID) {
+	now := time.Now()
+	m := client.Partition{}
+	if t, ok := c.cl.CachedTopic(p.tp.Topic); ok && int(p.tp.Partition) < len(t.Partitions) {
+		m = t.Partitions[p.tp.Partition]
+	}
+	p.replica, p.replicaT = id, now.Add(c.cl.MetadataMaxAge())
+	if p.mayReadFrom(id, &m, now) {
+		c.cfg.logger.Debug("reading from the nearest replica", "topic-partition", p.tp, "broker", id, "leader", m.Leader)
+		c.poke()
+		return
+	}
+	c.leaveReplicaLocked(p, p.attempts)
+	c.retryLocked(p, now)
+}
+
+// leaveReplicaLocked goes back to the leader because the replica that it has named cannot be read from, after so many failures in a row.
+func (c *Consumer) leaveReplicaLocked(p *part, failures int) {
+	if failures >= unreachable {
+		c.rackless = time.Now().Add(leadersOnly)
+		c.cfg.logger.Warn("the nearest replica cannot be reached, reading from leaders for a while", "broker", p.replica, "for", leadersOnly)
+	}
+	p.replica = cluster.NoBroker
+	c.detachLocked(p)
+}
+
+// rackLocked returns the rack to tell brokers now.
+func (c *Consumer) rackLocked(now time.Time) string {
+	if now.Before(c.rackless) {
+		return ""
+	}
+	return c.cfg.rack
+}
 
 // refusedLocked deals with an error code of one partition (F§3.7, F§8).
 func (f *fetcher) refusedLocked(p *part, a *wire.FetchPartition) {
@@ -326,8 +368,9 @@ func (f *fetcher) refusedLocked(p *part, a *wire.FetchPartition) {
 	p.replica = cluster.NoBroker
 	switch {
 	case code == kerr.OffsetOutOfRange && follower:
-		c.detachLocked(p) // the follower may be behind: ask the leader
-		c.poke()
+		// The follower may be behind: ask the leader, but not in a tight circle, because it may send us there again.
+		c.detachLocked(p)
+		c.retryLocked(p, now)
 	case code == kerr.OffsetOutOfRange && a.FetchOffset >= 0 && a.FetchOffset != p.fetch:
 		f.dirty[p.tp] = p
 	case code == kerr.OffsetOutOfRange:

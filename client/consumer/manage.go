@@ -58,6 +58,9 @@ func (c *Consumer) reconcile(now time.Time) (next time.Time) {
 			lookups[p.byTime] = append(lookups[p.byTime], p)
 		case p.wanted(now):
 			c.placeLocked(p, now)
+			if p.replica >= 0 && p.replicaT.After(now) && (next.IsZero() || p.replicaT.Before(next)) {
+				next = p.replicaT
+			}
 		}
 	}
 	for byTime, ps := range lookups {
@@ -81,7 +84,10 @@ func (c *Consumer) placeLocked(p *part, now time.Time) {
 	}
 	m := meta.Partitions[p.tp.Partition]
 	target := m.Leader
-	if p.replica >= 0 && now.Before(p.replicaT) {
+	if p.replica >= 0 && !p.mayReadFrom(p.replica, &m, now) {
+		p.replica = cluster.NoBroker
+	}
+	if p.replica >= 0 {
 		target = p.replica
 	}
 	switch {
@@ -94,6 +100,12 @@ func (c *Consumer) placeLocked(p *part, now time.Time) {
 		p.epoch = m.LeaderEpoch
 		c.attachLocked(p, target)
 	}
+}
+
+// mayReadFrom reports whether to go on reading from a replica that the leader has named. It is asked again after metadata.max.age.ms, and when
+// that replica is gone (KIP-392).
+func (p *part) mayReadFrom(id cluster.BrokerID, m *client.Partition, now time.Time) bool {
+	return now.Before(p.replicaT) && slices.Contains(m.Replicas, id) && !slices.Contains(m.Offline, id)
 }
 
 // retryLocked looks for better metadata and comes back to the partition after a back-off.

@@ -42,7 +42,7 @@ type part struct {
 	on       *fetcher            // in whose session the partition is
 	declared uint64              // the request of that session that declared fetch last
 	replica  cluster.BrokerID    // the broker to read from instead of the leader (KIP-392)
-	replicaT time.Time           // until when
+	replicaT time.Time           // until when; the leader is asked again then
 }
 
 // bump makes everything that was fetched stale.

@@ -37,6 +37,8 @@ type Call struct {
 	Batch record.Batch
 	// Offset is the position, for fetch.
 	Offset cluster.Offset
+	// Rack is the consumer's, for fetch.
+	Rack string
 	// N counts the calls of this kind for this partition, from 1.
 	N int
 }
@@ -57,6 +59,10 @@ type Act struct {
 	Delay time.Duration
 	// Leader is the hint that goes with Code.
 	Leader *ottlapb.LeaderHint
+	// Preferred sends a consumer to another broker, if it is above 0 (fetch).
+	Preferred cluster.BrokerID
+	// Follower makes a broker that does not lead the partition serve it (fetch).
+	Follower bool
 }
 
 // Cluster is a fake cluster. Script fields are set before the calls that they are for; everything else is safe for concurrent use.

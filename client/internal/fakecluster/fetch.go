@@ -138,7 +138,7 @@ func (f *session) gather(ctx context.Context, req *ottlapb.FetchRequest, asked m
 		p := f.parts[tp]
 		a, ok := asked[tp]
 		if !ok {
-			a = c.ask(ctx, c.OnFetch, "fetch", Call{Broker: f.services.id, TopicPartition: tp, Offset: cluster.Offset(p.GetFetchOffset())})
+			a = c.ask(ctx, c.OnFetch, "fetch", Call{Broker: f.services.id, TopicPartition: tp, Offset: cluster.Offset(p.GetFetchOffset()), Rack: req.GetRackId()})
 			asked[tp] = a
 		}
 		if a.End != nil {
@@ -155,10 +155,13 @@ func (f *session) gather(ctx context.Context, req *ottlapb.FetchRequest, asked m
 		}
 		c.mu.Lock()
 		part, code := c.roleLocked(f.services.id, tp)
-		if out.ErrorCode == kerr.None {
+		if out.ErrorCode == kerr.None && !(a.Follower && code == kerr.NotLeaderOrFollower) {
 			out.ErrorCode = code
 		}
-		if out.ErrorCode == kerr.None {
+		if a.Preferred > 0 && out.ErrorCode == kerr.None {
+			out.PreferredReadReplica = a.Preferred
+			news = true
+		} else if out.ErrorCode == kerr.None {
 			changed = part.changed
 			left -= part.readLocked(&out, p, left, req.GetIsolationLevel() == 1)
 		}
