@@ -129,7 +129,7 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	if pos.Offset < res.LogStart || pos.Offset > end {
 		return outOfRange(res.LogStart)
 	}
-	if st.role == leading {
+	if st.Role == state.Leading {
 		if res.Preferred = p.preferred(r, pos.Offset); res.Preferred != cluster.NoBroker {
 			return res
 		}
