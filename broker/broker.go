@@ -35,6 +35,7 @@ import (
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
+	"github.com/ottla/ottla/broker/txn"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/controller"
@@ -81,19 +82,20 @@ type Broker struct {
 	id     cluster.BrokerID
 	closed []func(context.Context) error // what Close does, last first
 
-	clusterID  string
-	dirs       *commitlog.DirLocks
-	zk         *zk.Client
-	settings   *settings
-	dynamics   *dynamics
-	logs       *commitlog.Manager
-	peers      *peer.Peers
-	replicas   *replica.Manager
-	roles      atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
-	metadata   *metadata.Cache
-	controller *controller.Controller
-	listeners  *listeners
-	registrar  *registrar
+	clusterID   string
+	dirs        *commitlog.DirLocks
+	zk          *zk.Client
+	settings    *settings
+	dynamics    *dynamics
+	logs        *commitlog.Manager
+	peers       *peer.Peers
+	replicas    *replica.Manager
+	roles       atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
+	metadata    *metadata.Cache
+	controller  *controller.Controller
+	producerIDs *txn.ProducerIDs
+	listeners   *listeners
+	registrar   *registrar
 
 	closeOnce sync.Once
 	closeErr  error
@@ -121,6 +123,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		{"replicas", b.openReplicas},
 		{"controller", b.openController},
 		{"dynamic settings", b.openDynamics},
+		{"producer ids", b.openProducerIDs},
 		{"serving", b.serve},
 	} {
 		if err := s.run(ctx); err != nil {

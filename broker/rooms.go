@@ -10,12 +10,14 @@ import (
 	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/server"
+	"github.com/ottla/ottla/broker/txn"
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/controller"
 	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
 	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/zk/znode"
 )
 
 // openLogs loads and recovers the partitions that are on disk.
@@ -145,21 +147,31 @@ func (b *Broker) openReplicas(context.Context) error {
 	return nil
 }
 
+// openProducerIDs starts the source of producer ids.
+func (b *Broker) openProducerIDs(context.Context) error {
+	b.producerIDs = txn.NewProducerIDs(func(ctx context.Context) (znode.ProducerIDBlock, error) {
+		return b.registrar.store().ClaimProducerIDs(ctx, b.id)
+	}, b.log.Named("txn"))
+	b.onClose(func(context.Context) error { b.producerIDs.Close(); return nil })
+	return nil
+}
+
 // serve registers the broker and starts answering.
 func (b *Broker) serve(ctx context.Context) error {
 	s := b.cfg.Settings
 	srv := server.New(server.Deps{
-		BrokerID:   b.id,
-		Replicas:   b.replicas,
-		Metadata:   b.metadata,
-		Topics:     topicAdmin{b.controller},
-		Controller: b.controller,
-		Partitions: partitionAdmin{b.controller},
-		Configs:    describer{b.settings},
-		Alterer:    newAlterer(b.settings, b.dynamics),
-		LogDirs:    logDirs{b.logs},
-		AutoCreate: b.autoCreate(),
-		Listener:   s.InterBrokerListener(),
+		BrokerID:    b.id,
+		Replicas:    b.replicas,
+		Metadata:    b.metadata,
+		Topics:      topicAdmin{b.controller},
+		Controller:  b.controller,
+		Partitions:  partitionAdmin{b.controller},
+		Configs:     describer{b.settings},
+		Alterer:     newAlterer(b.settings, b.dynamics),
+		LogDirs:     logDirs{b.logs},
+		ProducerIDs: b.producerIDs,
+		AutoCreate:  b.autoCreate(),
+		Listener:    s.InterBrokerListener(),
 
 		NearestReplica: s.ReadFromNearestReplica(),
 		Limits: server.Limits{

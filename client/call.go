@@ -49,6 +49,8 @@ type API struct {
 	Partitions ottlapb.PartitionServiceClient
 	// Fetch is FetchService, for its unary calls.
 	Fetch ottlapb.FetchServiceClient
+	// Transactions is TransactionService.
+	Transactions ottlapb.TransactionServiceClient
 }
 
 // Do makes a call and repeats it while it fails with a retriable error: f gets the services of a broker that fits the target, and a context
@@ -121,11 +123,12 @@ func hasCode(err error) bool {
 
 func newAPI(id cluster.BrokerID, cc grpc.ClientConnInterface) *API {
 	return &API{
-		Broker:     id,
-		Metadata:   ottlapb.NewMetadataServiceClient(cc),
-		Topics:     ottlapb.NewTopicServiceClient(cc),
-		Partitions: ottlapb.NewPartitionServiceClient(cc),
-		Fetch:      ottlapb.NewFetchServiceClient(cc),
+		Broker:       id,
+		Metadata:     ottlapb.NewMetadataServiceClient(cc),
+		Topics:       ottlapb.NewTopicServiceClient(cc),
+		Partitions:   ottlapb.NewPartitionServiceClient(cc),
+		Fetch:        ottlapb.NewFetchServiceClient(cc),
+		Transactions: ottlapb.NewTransactionServiceClient(cc),
 	}
 }
 

@@ -56,6 +56,8 @@ type Deps struct {
 	Controller Controller
 	// Partitions moves leaders and replicas, and adds partitions; nil answers NOT_CONTROLLER.
 	Partitions Partitions
+	// ProducerIDs are for producers that want one; nil answers COORDINATOR_NOT_AVAILABLE.
+	ProducerIDs ProducerIDs
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
@@ -81,6 +83,7 @@ type Server struct {
 	ottlapb.UnsafeControlServiceServer
 	ottlapb.UnsafeControllerServiceServer
 	ottlapb.UnsafeRecordServiceServer
+	ottlapb.UnsafeTransactionServiceServer
 
 	deps   Deps
 	limits Limits
@@ -131,6 +134,7 @@ func (s *Server) Register(g *grpc.Server) {
 	ottlapb.RegisterControlServiceServer(g, s)
 	ottlapb.RegisterControllerServiceServer(g, s)
 	ottlapb.RegisterRecordServiceServer(g, s)
+	ottlapb.RegisterTransactionServiceServer(g, s)
 	grpc_health_v1.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
 }
