@@ -431,12 +431,5 @@ func TestClientsThatNeverRead(t *testing.T) {
 // eventually waits until a condition holds that nobody announces.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
-	for !condition() {
-		select {
-		case <-limit:
-			t.Fatalf("%s: not within 20 s", what)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	within(t, 20*time.Second, what, condition)
 }

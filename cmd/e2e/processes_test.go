@@ -199,3 +199,16 @@ func mustTool(t *testing.T, stdin io.Reader, args ...string) string {
 	}
 	return r.stdout
 }
+
+// within waits until something is so.
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	end := time.After(limit)
+	for !condition() {
+		select {
+		case <-end:
+			t.Fatalf("%s: not within %v", what, limit)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
