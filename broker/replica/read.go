@@ -42,7 +42,7 @@ type Position struct {
 	Offset cluster.Offset
 	// CurrentLeaderEpoch is the leader epoch that the reader knows; [cluster.NoLeaderEpoch] is not checked.
 	CurrentLeaderEpoch cluster.LeaderEpoch
-	// LastFetchedEpoch is the leader epoch of a follower's last record; [cluster.NoLeaderEpoch] when there is none.
+	// LastFetchedEpoch is the leader epoch of the reader's last record; [cluster.NoLeaderEpoch] when there is none.
 	LastFetchedEpoch cluster.LeaderEpoch
 	// LogStart is a follower's first offset.
 	LogStart cluster.Offset
@@ -59,7 +59,7 @@ type ReadResult struct {
 	HighWatermark, LastStable, LogStart, LogEnd cluster.Offset
 	// Preferred is the replica that the consumer should read from instead, [cluster.NoBroker] for none. There are no records then.
 	Preferred cluster.BrokerID
-	// Diverging is set when a follower's log differs from this one: it must truncate. There are no records then.
+	// Diverging is set when what the reader has differs from this log: a follower must truncate. There are no records then.
 	Diverging *EpochEnd
 }
 
@@ -116,7 +116,8 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	end := p.log.LogEndOffset()
 	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end, Preferred: cluster.NoBroker}
 	// The epochs before the range: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
-	if r.isFollower() && pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
+	// A consumer that says what it has read last learns in the same way that it has been truncated (KIP-320).
+	if pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
 		d, diverging, code := state.Diverging(pos.LastFetchedEpoch, pos.Offset, p.epochEnd(pos.LastFetchedEpoch))
 		if code != kerr.None {
 			return failedRead(code)

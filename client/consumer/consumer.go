@@ -255,6 +255,7 @@ func (c *Consumer) Resume(tps ...cluster.TopicPartition) error {
 	return c.each("resume", tps, func(p *part) {
 		if p.paused && p.stage == fetching {
 			p.fetch = cluster.Offset(p.position.Load())
+			p.epochs = p.epochs.before(p.fetch)
 		}
 		p.paused = false
 	})

@@ -31,14 +31,16 @@ type chunk struct {
 // stale reports whether the partition has been somewhere else since.
 func (ch *chunk) stale() bool { return ch.part.generation.Load() != ch.generation }
 
-// whole returns the whole batches at the front of data, and the offset after the last of them. The error says why the rest is not one.
-func whole(data []byte) (batches []byte, end cluster.Offset, err error) {
+// whole returns the whole batches at the front of data, and the offset after the last of them. note is told of each. The error says why the rest
+// is not one.
+func whole(data []byte, note func(record.Batch)) (batches []byte, end cluster.Offset, err error) {
 	rest := data
 	for len(rest) > 0 {
 		b, r, err := record.Split(rest)
 		if err != nil {
 			return data[:len(data)-len(rest)], end, err
 		}
+		note(b)
 		end, rest = cluster.Offset(b.NextOffset()), r
 	}
 	return data, end, nil

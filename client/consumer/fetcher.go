@@ -10,6 +10,7 @@ import (
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/ottlapb"
+	"github.com/ottla/ottla/proto/record"
 	"github.com/ottla/ottla/proto/wire"
 )
 
@@ -214,7 +215,7 @@ func (f *fetcher) declareLocked() []*ottlapb.FetchTopic {
 			Index:              p.tp.Partition,
 			CurrentLeaderEpoch: int32(p.epoch),
 			FetchOffset:        int64(p.fetch),
-			LastFetchedEpoch:   -1,
+			LastFetchedEpoch:   int32(p.epochs.last()),
 			LogStartOffset:     -1,
 			PartitionMaxBytes:  int32(f.consumer.cfg.partitionMaxBytes),
 		})
@@ -295,6 +296,10 @@ func (f *fetcher) acceptLocked(p *part, a *wire.FetchPartition) (chunk, bool) {
 		f.dirty[p.tp] = p // the broker is somewhere else: tell it again where we are
 		return chunk{}, false
 	}
+	if a.Diverging != nil {
+		c.divergedLocked(p, *a.Diverging)
+		return chunk{}, false
+	}
 	p.high.Store(int64(a.HighWatermark))
 	if a.PreferredReadReplica >= 0 && a.PreferredReadReplica != f.broker {
 		c.sentToLocked(p, a.PreferredReadReplica)
@@ -304,7 +309,9 @@ func (f *fetcher) acceptLocked(p *part, a *wire.FetchPartition) (chunk, bool) {
 	if len(a.Records) == 0 {
 		return chunk{}, false
 	}
-	data, end, err := whole(a.Records)
+	data, end, err := whole(a.Records, func(b record.Batch) {
+		p.epochs = p.epochs.note(cluster.LeaderEpoch(b.PartitionLeaderEpoch()), max(cluster.Offset(b.BaseOffset()), p.fetch))
+	})
 	if err != nil && len(data) == 0 {
 		c.failLocked(p, corruptAt(p.fetch, err))
 		return chunk{}, false

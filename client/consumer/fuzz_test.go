@@ -37,7 +37,7 @@ func FuzzCursor(f *testing.F) {
 			cfg.isolation = client.ReadCommitted
 		}
 		p := &part{tp: cluster.TopicPartition{Topic: "t"}}
-		good, end, _ := whole(data)
+		good, end, _ := whole(data, func(record.Batch) {})
 		var k cursor
 		k.start(chunk{part: p, data: good, from: cluster.Offset(from), end: end, aborted: []wire.Aborted{{ProducerID: 7, FirstOffset: 5}, {ProducerID: 7}}}, &cfg)
 		last := cluster.Offset(from) - 1

@@ -39,6 +39,7 @@ type part struct {
 
 	fetch    cluster.Offset      // the next offset to fetch
 	epoch    cluster.LeaderEpoch // as declared to the broker
+	epochs   history             // of the records before fetch
 	on       *fetcher            // in whose session the partition is
 	declared uint64              // the request of that session that declared fetch last
 	replica  cluster.BrokerID    // the broker to read from instead of the leader (KIP-392)
@@ -53,6 +54,7 @@ func (p *part) startAt(o cluster.Offset) {
 	p.bump()
 	p.stage = fetching
 	p.fetch = o
+	p.epochs = p.epochs[:0]
 	p.position.Store(int64(o))
 	p.resolving, p.attempts, p.notBefore = false, 0, time.Time{}
 }

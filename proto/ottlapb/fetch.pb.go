@@ -212,7 +212,8 @@ type FetchPartition struct {
 	CurrentLeaderEpoch int32 `protobuf:"zigzag32,2,opt,name=current_leader_epoch,json=currentLeaderEpoch,proto3" json:"current_leader_epoch,omitempty"`
 	// fetch_offset is the position to read from.
 	FetchOffset int64 `protobuf:"zigzag64,3,opt,name=fetch_offset,json=fetchOffset,proto3" json:"fetch_offset,omitempty"`
-	// last_fetched_epoch is the leader epoch of the follower's last record, -1 for none.
+	// last_fetched_epoch is the leader epoch of the last record before fetch_offset that the reader has, -1 for none. The broker then answers with
+	// diverging_epoch if its log has other records there (KIP-320, KIP-595).
 	LastFetchedEpoch int32 `protobuf:"zigzag32,4,opt,name=last_fetched_epoch,json=lastFetchedEpoch,proto3" json:"last_fetched_epoch,omitempty"`
 	// log_start_offset is the follower's first offset, -1 for a consumer.
 	LogStartOffset int64 `protobuf:"zigzag64,5,opt,name=log_start_offset,json=logStartOffset,proto3" json:"log_start_offset,omitempty"`
@@ -478,7 +479,8 @@ type FetchablePartition struct {
 	AbortedTransactions []*AbortedTransaction `protobuf:"bytes,7,rep,name=aborted_transactions,json=abortedTransactions,proto3" json:"aborted_transactions,omitempty"`
 	// preferred_read_replica is the broker that the consumer should read from instead; -1 for none (KIP-392).
 	PreferredReadReplica int32 `protobuf:"zigzag32,8,opt,name=preferred_read_replica,json=preferredReadReplica,proto3" json:"preferred_read_replica,omitempty"`
-	// diverging_epoch is set when the follower's log differs from the leader's (KIP-595).
+	// diverging_epoch is set when what the reader has differs from the leader's log; there are no records then. It names the largest leader epoch that is not
+	// above last_fetched_epoch, and where that ends.
 	DivergingEpoch *EpochEndOffset `protobuf:"bytes,9,opt,name=diverging_epoch,json=divergingEpoch,proto3" json:"diverging_epoch,omitempty"`
 	// current_leader is a hint that comes with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH.
 	CurrentLeader *LeaderHint `protobuf:"bytes,10,opt,name=current_leader,json=currentLeader,proto3" json:"current_leader,omitempty"`

@@ -37,6 +37,8 @@ type Call struct {
 	Batch record.Batch
 	// Offset is the position, for fetch.
 	Offset cluster.Offset
+	// Epoch is that of the last record read, for fetch.
+	Epoch cluster.LeaderEpoch
 	// Rack is the consumer's, for fetch.
 	Rack string
 	// N counts the calls of this kind for this partition, from 1.
@@ -61,6 +63,8 @@ type Act struct {
 	Leader *ottlapb.LeaderHint
 	// Preferred sends a consumer to another broker, if it is above 0 (fetch).
 	Preferred cluster.BrokerID
+	// Diverging is answered to a consumer that says what it has read last (fetch).
+	Diverging *ottlapb.EpochEndOffset
 	// Follower makes a broker that does not lead the partition serve it (fetch).
 	Follower bool
 }

@@ -138,7 +138,7 @@ func (f *session) gather(ctx context.Context, req *ottlapb.FetchRequest, asked m
 		p := f.parts[tp]
 		a, ok := asked[tp]
 		if !ok {
-			a = c.ask(ctx, c.OnFetch, "fetch", Call{Broker: f.services.id, TopicPartition: tp, Offset: cluster.Offset(p.GetFetchOffset()), Rack: req.GetRackId()})
+			a = c.ask(ctx, c.OnFetch, "fetch", Call{Broker: f.services.id, TopicPartition: tp, Offset: cluster.Offset(p.GetFetchOffset()), Rack: req.GetRackId(), Epoch: cluster.LeaderEpoch(p.GetLastFetchedEpoch())})
 			asked[tp] = a
 		}
 		if a.End != nil {
@@ -158,7 +158,10 @@ func (f *session) gather(ctx context.Context, req *ottlapb.FetchRequest, asked m
 		if out.ErrorCode == kerr.None && !(a.Follower && code == kerr.NotLeaderOrFollower) {
 			out.ErrorCode = code
 		}
-		if a.Preferred > 0 && out.ErrorCode == kerr.None {
+		if a.Diverging != nil && out.ErrorCode == kerr.None {
+			out.Diverging = &wire.EpochEnd{Epoch: cluster.LeaderEpoch(a.Diverging.GetEpoch()), EndOffset: cluster.Offset(a.Diverging.GetEndOffset())}
+			news = true
+		} else if a.Preferred > 0 && out.ErrorCode == kerr.None {
 			out.PreferredReadReplica = a.Preferred
 			news = true
 		} else if out.ErrorCode == kerr.None {
