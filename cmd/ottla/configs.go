@@ -256,7 +256,7 @@ func (f *configFlags) act(ctx context.Context, std streams, log hclog.Logger) er
 	}
 	var store configStore
 	if f.zookeeper.Given() {
-		fmt.Fprint(std.out, "Warning: --zookeeper is deprecated and will be removed in a future version of Kafka.\nUse --bootstrap-server instead to specify a broker to connect to.\n")
+		fmt.Fprint(std.out, zooKeeperIsOld)
 		store, err = openZooKeeperConfigs(ctx, f.zookeeper.Text(), std, log)
 	} else {
 		store, err = openBrokerConfigs(ctx, f, std, log)

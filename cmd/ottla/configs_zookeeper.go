@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -27,7 +26,7 @@ type zooKeeperConfigs struct {
 
 // openZooKeeperConfigs connects to ZooKeeper.
 func openZooKeeperConfigs(ctx context.Context, connect string, std streams, log hclog.Logger) (configStore, error) {
-	c, err := zk.Open(ctx, zk.Config{Connect: connect, SessionTimeout: zooKeeperTimeout, ConnectTimeout: zooKeeperTimeout, Logger: log})
+	c, err := openZooKeeper(ctx, connect, log)
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +34,7 @@ func openZooKeeperConfigs(ctx context.Context, connect string, std streams, log 
 }
 
 // close ends the session.
-func (z *zooKeeperConfigs) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = z.client.Close(ctx) // the session ends by itself otherwise
-}
+func (z *zooKeeperConfigs) close() { closeZooKeeper(z.client) }
 
 // entity returns the node of an entity.
 func (t configTarget) entity() znode.Entity {

@@ -76,10 +76,10 @@ func parseOffsets(data []byte) (map[cluster.TopicPartition]cluster.Offset, error
 		} `json:"partitions"`
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, kafkaError("The input string is not a valid JSON: %v", err)
+		return nil, invalidJSON(err)
 	}
 	if file.Version != nil && *file.Version != 1 {
-		return nil, kafkaError("Not supported version field value %d", *file.Version)
+		return nil, unsupportedVersion(*file.Version)
 	}
 	if file.Partitions == nil {
 		return nil, kafkaError("Missing partitions field")

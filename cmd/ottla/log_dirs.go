@@ -114,7 +114,7 @@ func logDirsJSON(dirs []admin.LogDir, topics []string) []logDirJSON {
 		if d.Err != nil {
 			name := kerr.CodeOf(d.Err).Name()
 			if kerr.CodeOf(d.Err) == kerr.KafkaStorageError {
-				name = "org.apache.kafka.common.errors.KafkaStorageException"
+				name = exceptionClass(kerr.KafkaStorageError)
 			}
 			j.Error = &name
 		}

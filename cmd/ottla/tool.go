@@ -90,6 +90,30 @@ func text(err error) string {
 	return err.Error()
 }
 
+// exception is an error of a broker as Java prints one: the class and the message. An error without a code is one of an unknown server.
+func exception(err error) string { return exceptionClass(kerr.CodeOf(err)) + ": " + text(err) }
+
+// unlikeTheirCode are the classes of exceptions that are not named like their code.
+var unlikeTheirCode = map[kerr.Code]string{
+	kerr.CorruptMessage: "CorruptRecord", kerr.MessageTooLarge: "RecordTooLarge", kerr.RecordListTooLarge: "RecordBatchTooLarge", kerr.RequestTimedOut: "Timeout",
+	kerr.TopicAlreadyExists: "TopicExists", kerr.InvalidConfig: "InvalidConfiguration", kerr.FeatureUpdateFailed: "FeatureUpdateFailed",
+}
+
+// exceptionClass is the name of the class of Kafka's clients for a code: mostly the code in other letters.
+func exceptionClass(c kerr.Code) string {
+	name, other := unlikeTheirCode[c]
+	if !other {
+		code := c.Name()
+		for _, ending := range []string{"_EXCEPTION", "_ERROR", "_FAILED"} {
+			code = strings.TrimSuffix(code, ending)
+		}
+		for word := range strings.SplitSeq(code, "_") {
+			name += word[:1] + strings.ToLower(word[1:])
+		}
+	}
+	return "org.apache.kafka.common.errors." + name + "Exception"
+}
+
 // pairs reads key=value arguments. A value may contain "=", and an argument without one has an empty value.
 func pairs(args []string) config.Properties {
 	p := config.Properties{}

@@ -29,6 +29,11 @@ func dialAdmin(ctx context.Context, bootstrap string, file *flags.Option, client
 	if err != nil {
 		return nil, 0, err
 	}
+	return dialWith(ctx, bootstrap, properties, clientID, log)
+}
+
+// dialWith connects with the settings of an admin client; bootstrap wins over their servers. The duration is default.api.timeout.ms.
+func dialWith(ctx context.Context, bootstrap string, properties config.Properties, clientID string, log hclog.Logger) (*client.Client, time.Duration, error) {
 	properties["bootstrap.servers"] = bootstrap
 	if properties["client.id"] == "" {
 		properties["client.id"] = clientID

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -21,9 +20,6 @@ import (
 	"github.com/ottla/ottla/zk/znode"
 )
 
-// zooKeeperTimeout is how long the tools wait for ZooKeeper, and the timeout of their session.
-const zooKeeperTimeout = 30 * time.Second
-
 // zooKeeperTopics manages topics by reading and writing ZooKeeper, as kafka-topics --zookeeper of Kafka 2.8 does (ZookeeperTopicService).
 type zooKeeperTopics struct {
 	client *zk.Client
@@ -34,7 +30,7 @@ type zooKeeperTopics struct {
 
 // openZooKeeperTopics connects to ZooKeeper.
 func openZooKeeperTopics(ctx context.Context, connect string, racks state.RackMode, std streams, log hclog.Logger) (topicStore, error) {
-	c, err := zk.Open(ctx, zk.Config{Connect: connect, SessionTimeout: zooKeeperTimeout, ConnectTimeout: zooKeeperTimeout, Logger: log})
+	c, err := openZooKeeper(ctx, connect, log)
 	if err != nil {
 		return nil, err
 	}
@@ -43,11 +39,7 @@ func openZooKeeperTopics(ctx context.Context, connect string, racks state.RackMo
 }
 
 // close ends the session.
-func (z *zooKeeperTopics) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = z.client.Close(ctx) // the session ends by itself otherwise
-}
+func (z *zooKeeperTopics) close() { closeZooKeeper(z.client) }
 
 // create places the replicas and writes the topic; the controller does the rest.
 func (z *zooKeeperTopics) create(ctx context.Context, t newTopic) error {
@@ -86,10 +78,7 @@ func (z *zooKeeperTopics) place(ctx context.Context, t newTopic) (map[int32][]cl
 	if err != nil {
 		return nil, err
 	}
-	p := state.Placement{Partitions: int(t.partitions), ReplicationFactor: int(t.factor), Racks: z.racks}
-	for id, b := range brokers {
-		p.Brokers = append(p.Brokers, state.BrokerRack{ID: id, Rack: b.Rack})
-	}
+	p := state.Placement{Brokers: racksOf(brokers), Partitions: int(t.partitions), ReplicationFactor: int(t.factor), Racks: z.racks}
 	if n := len(p.Brokers); n > 0 {
 		p.Start, p.Shift = rand.IntN(n), rand.IntN(n)
 	}
@@ -210,18 +199,16 @@ func furtherPartitions(name string, topic znode.Topic, brokers map[cluster.Broke
 	if lists := change.added(existing); len(lists) > 0 {
 		return lists, checkReplicas(lists, more, existing, len(first), brokers)
 	}
-	p := state.Placement{Partitions: more, ReplicationFactor: len(first), FirstPartition: existing}
+	return state.PlaceAdded(racksOf(brokers), first, existing, more, state.RackEnforced)
+}
+
+// racksOf lists brokers with their racks.
+func racksOf(brokers map[cluster.BrokerID]store.BrokerInfo) []state.BrokerRack {
+	list := make([]state.BrokerRack, 0, len(brokers))
 	for id, b := range brokers {
-		p.Brokers = append(p.Brokers, state.BrokerRack{ID: id, Rack: b.Rack})
-		if len(first) > 0 && id < first[0] {
-			p.Start++
-		}
+		list = append(list, state.BrokerRack{ID: id, Rack: b.Rack})
 	}
-	if p.Start == len(brokers) {
-		p.Start = 0
-	}
-	p.Shift = p.Start
-	return state.Place(p)
+	return list
 }
 
 // checkReplicas judges replicas that were given by hand.
