@@ -31,6 +31,7 @@ const scriptPatience = 30 * time.Second
 // testscript there are
 //
 //	exit CODE ARGS…  run "ottla ARGS…" and check its exit code
+//	until RE ARGS…   run "ottla ARGS…" again and again until it succeeds and its output matches the regular expression
 //	mask             write the output of the last command, without topic ids, times and the like, to the file masked
 //	start ARGS…      run "ottla ARGS…" in the background until it says that it is ready, and set BOOTSTRAP and ZOOKEEPER to its addresses
 //	signal NAME      send the process that was started last a signal, and wait until it has ended well
@@ -58,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exit": scriptExit, "mask": scriptMask, "start": scriptStart, "signal": scriptSignal,
+			"exit": scriptExit, "until": scriptUntil, "mask": scriptMask, "start": scriptStart, "signal": scriptSignal,
 		},
 	})
 }
@@ -76,6 +77,26 @@ func scriptExit(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// scriptUntil is the command until.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until RE ARGS…")
+	}
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	end := time.After(scriptPatience)
+	for {
+		if err := ts.Exec("ottla", args[1:]...); err == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-end:
+			ts.Fatalf("no output that matches %s after %v", args[0], scriptPatience)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func exception(err error) string { return exceptionClass(kerr.CodeOf(err)) + ": 
 // unlikeTheirCode are the classes of exceptions that are not named like their code.
 var unlikeTheirCode = map[kerr.Code]string{
 	kerr.CorruptMessage: "CorruptRecord", kerr.MessageTooLarge: "RecordTooLarge", kerr.RecordListTooLarge: "RecordBatchTooLarge", kerr.RequestTimedOut: "Timeout",
-	kerr.TopicAlreadyExists: "TopicExists", kerr.InvalidConfig: "InvalidConfiguration", kerr.FeatureUpdateFailed: "FeatureUpdateFailed",
+	kerr.OutOfOrderSequenceNumber: "OutOfOrderSequence", kerr.DuplicateSequenceNumber: "DuplicateSequence", kerr.TopicAlreadyExists: "TopicExists", kerr.InvalidConfig: "InvalidConfiguration", kerr.FeatureUpdateFailed: "FeatureUpdateFailed",
 }
 
 // exceptionClass is the name of the class of Kafka's clients for a code: mostly the code in other letters.

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,21 +53,5 @@ func (l *eventLog) failed() error {
 	return l.err
 }
 
-// irregularExceptions are the classes of Kafka's exceptions whose names do not follow from those of the codes.
-var irregularExceptions = map[kerr.Code]string{
-	kerr.RequestTimedOut: "Timeout", kerr.UnknownServerError: "UnknownServer", kerr.MessageTooLarge: "RecordTooLarge",
-	kerr.RecordListTooLarge: "RecordBatchTooLarge", kerr.CorruptMessage: "CorruptRecord", kerr.KafkaStorageError: "KafkaStorage",
-	kerr.OutOfOrderSequenceNumber: "OutOfOrderSequence", kerr.DuplicateSequenceNumber: "DuplicateSequence",
-}
-
 // javaException names the class that Kafka's Java client reports an error as, in the words of its Class.toString.
-func javaException(err error) string {
-	code := kerr.CodeOf(err)
-	name := irregularExceptions[code]
-	if name == "" {
-		for word := range strings.SplitSeq(strings.TrimSuffix(code.Name(), "_EXCEPTION"), "_") {
-			name += word[:1] + strings.ToLower(word[1:])
-		}
-	}
-	return "class org.apache.kafka.common.errors." + name + "Exception"
-}
+func javaException(err error) string { return "class " + exceptionClass(kerr.CodeOf(err)) }
