@@ -93,6 +93,12 @@ func (b *Broker) settingsChanged(before, after *config.Server) {
 		b.controller.UncleanElectionDisabled()
 	}
 	b.logs.SetCleaner(cleanerConfig(after))
+	b.throttle(after)
+}
+
+// throttle puts the rates in force at which throttled replicas are copied.
+func (b *Broker) throttle(s *config.Server) {
+	b.replicas.SetReplicationRates(s.Long("leader.replication.throttled.rate"), s.Long("follower.replication.throttled.rate"))
 }
 
 // renewed is told of the next session.

@@ -127,6 +127,9 @@ func (b *Broker) openReplicas(context.Context) error {
 		ReadTopic:            b.settings.prepareTopic,
 		TopicConfig:          b.settings.logConfig,
 		MinISR:               b.settings.minISR,
+		Throttled:            b.settings.throttled,
+		QuotaWindows:         s.Int("replication.quota.window.num"),
+		QuotaWindow:          time.Duration(s.Int("replication.quota.window.size.seconds")) * time.Second,
 		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
 		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
 		Peers:                peers{b.peers},
@@ -142,6 +145,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		Now:    time.Now,
 		Logger: b.log.Named("replica"),
 	})
+	b.throttle(b.settings.current())
 	b.roles.Store(b.replicas)
 	b.onClose(b.replicas.Close)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/server"
 	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/proto/cluster"
@@ -205,6 +206,12 @@ func (s *settings) logConfig(topic string) commitlog.Config {
 // minISR returns min.insync.replicas of a topic, as last read.
 func (s *settings) minISR(topic string) int {
 	return s.current().EffectiveTopic(s.overrides(topic)).MinInsyncReplicas
+}
+
+// throttled returns a topic's throttled replicas, as last read.
+func (s *settings) throttled(topic string) replica.ThrottledReplicas {
+	c := s.current().EffectiveTopic(s.overrides(topic))
+	return replica.ThrottledReplicas{Leader: c.LeaderThrottledReplicas, Follower: c.FollowerThrottledReplicas}
 }
 
 // logConfig turns settings into what the log takes.

@@ -49,6 +49,7 @@ var noEffect = func() map[string]string {
 	}
 	for _, name := range []string{ // rows of those tables that do count
 		"offsets.topic.num.partitions", "offsets.topic.replication.factor", "transaction.state.log.num.partitions", "transaction.state.log.replication.factor",
+		"replication.quota.window.num", "replication.quota.window.size.seconds",
 		"authorizer.class.name", "zookeeper.ssl.client.enable", // refused below
 	} {
 		delete(m, name)

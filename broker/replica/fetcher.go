@@ -41,6 +41,7 @@ type fetcher struct {
 type task struct {
 	p *Partition
 	state.Pursuit
+	inSync bool // it had everything up to the leader's high watermark after the last answer
 }
 
 func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch func() cluster.BrokerEpoch, leader Leader, log hclog.Logger) *fetcher {
@@ -207,6 +208,9 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 			dropped = true
 			continue
 		}
+		if pause, held := t.held(); held && t.Active(now) {
+			t.DueAt = now.Add(pause)
+		}
 		if !t.Active(now) {
 			if t.InSession {
 				f.forget = append(f.forget, t.p.tp)
@@ -239,6 +243,15 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 		req.MaxWait = min(req.MaxWait, max(next.Sub(now), time.Millisecond))
 	}
 	return req, active, next
+}
+
+// held reports whether the partition has to wait because it is throttled and the limit is exceeded, and for how long. One that is in sync need not
+// (F§3.10).
+func (t *task) held() (time.Duration, bool) {
+	if t.inSync || !t.p.throttled.follower.Load() {
+		return 0, false
+	}
+	return t.p.env.fetching.exceeded()
 }
 
 // place puts a partition into the request.
@@ -295,6 +308,10 @@ func (f *fetcher) react(t *task, a *wire.FetchPartition) {
 	case state.Take:
 		if err = t.p.replicate(t.Epoch, a); err == nil {
 			t.Went()
+			if t.p.throttled.follower.Load() {
+				t.p.env.fetching.add(len(a.Records))
+			}
+			t.inSync = a.HighWatermark <= t.p.log.LogEndOffset()
 			return
 		}
 	case state.CutOff:

@@ -38,6 +38,12 @@ type Config struct {
 	TopicConfig func(topic string) commitlog.Config
 	// MinISR returns a topic's effective min.insync.replicas, as last read; nil means 1. It must not wait for anything.
 	MinISR func(topic string) int
+	// Throttled returns a topic's throttled replicas, as last read; nil means none. It must not wait for anything.
+	Throttled func(topic string) ThrottledReplicas
+	// QuotaWindows and QuotaWindow are replication.quota.window.num and replication.quota.window.size.seconds; 0 means 11 windows of 1 s. The limits
+	// are set by [Manager.SetReplicationRates].
+	QuotaWindows int
+	QuotaWindow  time.Duration
 	// HWCheckpointInterval is replica.high.watermark.checkpoint.interval.ms; 0 means 5 s.
 	HWCheckpointInterval time.Duration
 	// MaxLag is replica.lag.time.max.ms; 0 means 30 s.
@@ -124,6 +130,9 @@ func (c Config) withDefaults() Config {
 	if c.MinISR == nil {
 		c.MinISR = func(string) int { return 1 }
 	}
+	if c.Throttled == nil {
+		c.Throttled = func(string) ThrottledReplicas { return ThrottledReplicas{} }
+	}
 	if c.HWCheckpointInterval <= 0 {
 		c.HWCheckpointInterval = 5 * time.Second
 	}
@@ -174,6 +183,7 @@ func New(cfg Config) *Manager {
 			return b.Rack, live && reachable
 		},
 		nearest: cfg.NearestReplica,
+		sending: newThrottle(cfg.Now, cfg.QuotaWindows, cfg.QuotaWindow), fetching: newThrottle(cfg.Now, cfg.QuotaWindows, cfg.QuotaWindow),
 	}
 	if cfg.Peers != nil {
 		m.fetchers, m.alterer = newFetchers(m), newAlterer(m)
@@ -255,6 +265,7 @@ func (m *Manager) configure(topic string, log *commitlog.Log) {
 func (m *Manager) configurePartition(p *Partition) {
 	m.settings.Lock()
 	p.minISR.Store(int32(m.cfg.MinISR(p.tp.Topic)))
+	p.setThrottled(m.cfg.Throttled(p.tp.Topic))
 	m.settings.Unlock()
 	if p.advance() {
 		p.watchers.tell(WatermarkMoved)

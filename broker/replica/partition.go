@@ -23,8 +23,10 @@ type environment struct {
 	// place tells the rack of a live broker that has an address on a listener; nearest is whether consumers are sent to a replica in their rack.
 	place   func(id cluster.BrokerID, listener string) (rack string, ok bool)
 	nearest bool
-	alter   func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
-	logger  hclog.Logger
+	// sending limits what throttled followers are sent, fetching what is fetched into throttled replicas.
+	sending, fetching *throttle
+	alter             func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
+	logger            hclog.Logger
 }
 
 // Partition is one replica on this broker: a log, the broker's role, and the high watermark. It is safe for concurrent use.
@@ -45,7 +47,8 @@ type Partition struct {
 	// minISR is the topic's min.insync.replicas.
 	minISR atomic.Int32
 
-	watchers watchers
+	throttled throttled
+	watchers  watchers
 
 	mu   sync.Mutex
 	lead *state.Leadership // nil unless leading

@@ -100,6 +100,9 @@ type ReadSize struct {
 // Read reads whole batches from a position on (F§3.7). A position between the reader's bound and the log end is not an error: there is
 // nothing yet. Buffers come from pool.
 //
+// A throttled follower that is not in sync gets no records while the limit is exceeded (F§3.10); the caller tells what it has sent by
+// [Partition.Sent].
+//
 // A follower reports how far it has come by reading (F§3.4), once for each request that it sends: a request that is looked at again
 // because there is news reports nothing new. A replica that is not assigned is refused with UNKNOWN_TOPIC_OR_PARTITION, and a read that
 // fails reports nothing.
@@ -136,6 +139,9 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 		}
 	}
 	bound := end
+	if r.isFollower() && pos.Offset < end && p.withheld(r.Replica) {
+		bound = pos.Offset
+	}
 	if !r.isFollower() {
 		bound = min(p.bound(r, watermark), end)
 	}

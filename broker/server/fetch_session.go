@@ -46,6 +46,7 @@ type sessionPartition struct {
 	topic    *sessionTopic
 	maxBytes int
 	pos      replica.Position
+	size     int                // of the records in the answer under construction
 	next     cluster.Offset     // where pos goes when the answer under construction is sent
 	held     *replica.Partition // the one that the session watches; nil when this broker does not hold it
 	told     toldEnds
@@ -237,6 +238,7 @@ func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes 
 	e.next = e.pos.Offset
 	urgent = res.Code != kerr.None || res.Diverging != nil || res.Preferred != cluster.NoBroker
 	bytes = len(res.Fetched.Data)
+	e.size = bytes
 	if !urgent && bytes == 0 && !e.fresh && e.ends == e.told {
 		return 0, false
 	}
@@ -308,6 +310,9 @@ func (f *fetchSession) send(stream grpc.ServerStream) error {
 	}
 	for _, e := range f.answered {
 		e.told, e.fresh = e.ends, false
+		if f.reader.Replica != cluster.NoBroker && e.held != nil {
+			e.held.Sent(e.size)
+		}
 		if e.next != e.pos.Offset {
 			e.pos.Offset = e.next
 			// What a follower has from here on is this leader's in this epoch, or the epoch check fails: nothing to compare any more.
