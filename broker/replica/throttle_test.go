@@ -53,14 +53,13 @@ func TestAThrottledPartitionWaitsAndTheOthersDoNot(t *testing.T) {
 		st := s.b.state(2, 5, 1, 2, 3)
 		st.TopicPartition, st.IsNew = other, true
 		x := s.next()
-		go s.order(st)
+		s.order(st)
 		<-x.ctx.Done() // the new partition does not wait for news of the old one
 		x = s.next()
 		if len(x.req.Set) != 2 {
 			t.Fatalf("sets %+v", x.req.Set)
 		}
 		s.m.SetReplicationRates(state.Unlimited, 1000)
-		s.p, _ = s.m.Partition(orders0)
 		s.p.setThrottled(ThrottledReplicas{Follower: []string{"*"}})
 		batch := sent(t, 0, 40, 5)
 		s.m.env.fetching.add(2000 - len(batch))
