@@ -265,9 +265,10 @@ func (r *round) writeError(err error) error {
 
 // create makes the files of the output, with the suffix .cleaned.
 func (r *round) create(group []*segment) (*segment, error) {
-	out := newSegment(r.l.fs, r.l.dir, group[0].base)
+	out := newSegment(r.l.fs, r.l.idle, r.l.dir, group[0].base)
 	for _, h := range out.handles() {
 		h.path += cleanedSuffix
+		h.keep() // until it has its final name, see swap
 	}
 	if _, err := out.log.open(os.O_RDWR | os.O_CREATE | os.O_TRUNC); err != nil {
 		return out, &outputError{err}
@@ -276,11 +277,6 @@ func (r *round) create(group []*segment) (*segment, error) {
 		return out, &outputError{err}
 	}
 	return out, nil
-}
-
-// handles are the files of a segment, the .log file last.
-func (s *segment) handles() []*handle {
-	return []*handle{s.idx.handle, s.tidx.handle, s.txn.handle, s.log}
 }
 
 // copy writes what stays of a group.
@@ -383,11 +379,7 @@ func (r *round) flush(out *segment) error {
 
 // finish makes the output durable, under its .cleaned names, with the time of the last segment that it is made of.
 func (r *round) finish(out, last *segment) error {
-	src, err := last.log.get()
-	if err != nil {
-		return err
-	}
-	mtime, err := src.ModTime()
+	mtime, err := last.log.ModTime()
 	if err != nil {
 		return err
 	}
@@ -449,7 +441,13 @@ func (l *Log) swap(out *segment, group []*segment, cuts uint64) error {
 	for _, h := range out.handles() {
 		h.path = strings.TrimSuffix(h.path, cleanedSuffix)
 	}
-	err := l.renameOutput(out, cleanedSuffix, swapSuffix, out.handles())
+	files := out.handles()
+	defer func() {
+		for _, h := range files {
+			h.free()
+		}
+	}()
+	err := l.renameOutput(out, cleanedSuffix, swapSuffix, files[:])
 	if err == nil {
 		err = l.fs.SyncDir(l.dir)
 	}
@@ -473,7 +471,7 @@ func (l *Log) swap(out *segment, group []*segment, cuts uint64) error {
 		err = l.fs.SyncDir(l.dir)
 	}
 	if err == nil {
-		err = l.renameOutput(out, swapSuffix, "", out.handles()[:3])
+		err = l.renameOutput(out, swapSuffix, "", files[:3])
 	}
 	l.hooks.discard(l, group, names)
 	if err != nil {

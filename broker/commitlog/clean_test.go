@@ -495,7 +495,11 @@ func (a *compacting) readThrough() error {
 }
 
 func TestReadersDoNotNoticeCompaction(t *testing.T) {
-	a := newCompacting(t, compactConfig())
+	readWhileCompacting(t, newCompacting(t, compactConfig()))
+}
+
+func readWhileCompacting(t *testing.T, a *compacting) {
+	t.Helper()
 	for i := range 300 {
 		a.append(t, record.None, kv{fmt.Sprint("k", i%20), strings.Repeat("v", 30) + fmt.Sprint(i)})
 	}

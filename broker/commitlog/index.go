@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -160,11 +159,11 @@ func (x *index) load(limit int64) error {
 	if n == 0 {
 		return nil
 	}
-	first, err := x.readEntry(f, 0)
+	first, err := x.readEntry(0)
 	if err != nil {
 		return err
 	}
-	if x.last, err = x.readEntry(f, n-1); err != nil {
+	if x.last, err = x.readEntry(n - 1); err != nil {
 		return err
 	}
 	switch {
@@ -179,11 +178,11 @@ func (x *index) load(limit int64) error {
 }
 
 // readEntry reads one entry from the file.
-func (x *index) readEntry(f vfs.File, i int) (indexEntry, error) {
+func (x *index) readEntry(i int) (indexEntry, error) {
 	buf := scratch.Get().(*[scratchSize]byte)
 	defer scratch.Put(buf)
 	p := buf[:x.size]
-	if _, err := f.ReadAt(p, int64(i)*int64(x.size)); err != nil {
+	if _, err := x.ReadAt(p, int64(i)*int64(x.size)); err != nil {
 		return indexEntry{}, fmt.Errorf("read entry %d of %s: %w", i, x.path, err)
 	}
 	return x.entry(p), nil
@@ -285,17 +284,13 @@ func (x *index) searchFile(key int64, n int) (e indexEntry, ok bool, err error) 
 	if n == 0 {
 		return e, false, nil
 	}
-	f, err := x.get()
-	if err != nil {
-		return e, false, err
-	}
 	buf := scratch.Get().(*[scratchSize]byte)
 	defer scratch.Put(buf)
 	lo, hi := 0, n // the answer is in [lo, hi), or nothing
 	for hi-lo > scratchSize/x.size {
 		mid := (lo + hi) / 2
 		p := buf[:x.size]
-		if _, err := f.ReadAt(p, int64(mid)*int64(x.size)); err != nil {
+		if _, err := x.ReadAt(p, int64(mid)*int64(x.size)); err != nil {
 			return e, false, fmt.Errorf("read entry %d of %s: %w", mid, x.path, err)
 		}
 		if x.entry(p).key <= key {
@@ -305,7 +300,7 @@ func (x *index) searchFile(key int64, n int) (e indexEntry, ok bool, err error) 
 		}
 	}
 	p := buf[:(hi-lo)*x.size]
-	if _, err := f.ReadAt(p, int64(lo)*int64(x.size)); err != nil {
+	if _, err := x.ReadAt(p, int64(lo)*int64(x.size)); err != nil {
 		return e, false, fmt.Errorf("read entries %d to %d of %s: %w", lo, hi, x.path, err)
 	}
 	for ; len(p) > 0; p = p[x.size:] {
@@ -323,13 +318,9 @@ func (x *index) all() ([]indexEntry, error) {
 	if err := x.persist(); err != nil {
 		return nil, err
 	}
-	f, err := x.get()
-	if err != nil {
-		return nil, err
-	}
 	p := make([]byte, x.count*x.size)
 	if len(p) > 0 {
-		if _, err := f.ReadAt(p, 0); err != nil {
+		if _, err := x.ReadAt(p, 0); err != nil {
 			return nil, fmt.Errorf("read %s: %w", x.path, err)
 		}
 	}

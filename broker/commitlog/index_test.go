@@ -91,8 +91,8 @@ func TestIndexLookupsMatchASearch(t *testing.T) {
 	mem := vfs.NewMem()
 	for _, size := range []int{offsetEntrySize, timeEntrySize} {
 		t.Run(fmt.Sprintf("entries of %d bytes", size), func(t *testing.T) {
-			x := newIndex(newHandle(mem, fmt.Sprintf("/x%d", size), newTurn()), newTurn(), 1000, size)
-			seg := &segment{idx: x, tidx: newIndex(newHandle(mem, "/other", newTurn()), newTurn(), 1000, timeEntrySize)}
+			x := newIndex(newHandle(mem, nil, fmt.Sprintf("/x%d", size), newTurn()), newTurn(), 1000, size)
+			seg := &segment{idx: x, tidx: newIndex(newHandle(mem, nil, "/other", newTurn()), newTurn(), 1000, timeEntrySize)}
 			must(t, seg.startIndexes(&Config{SegmentIndexBytes: 1 << 20}))
 			var all []indexEntry
 			check := func(phase string) {
@@ -124,7 +124,7 @@ func TestIndexLookupsMatchASearch(t *testing.T) {
 			}
 			must(t, x.seal())
 			check("sealed")
-			again := newIndex(newHandle(mem, x.path, newTurn()), newTurn(), 1000, size)
+			again := newIndex(newHandle(mem, nil, x.path, newTurn()), newTurn(), 1000, size)
 			must(t, again.load(math.MaxInt32))
 			x = again
 			check("loaded")

@@ -22,6 +22,7 @@ import (
 // logOptions is what a log is opened with.
 type logOptions struct {
 	fs     vfs.FS
+	idle   *idleFiles
 	dir    string
 	tp     cluster.TopicPartition
 	config Config
@@ -61,7 +62,7 @@ type loader struct {
 // openLog opens the log in a directory that exists, in the order of F§4.9: leftover files, segments and their indexes,
 // recovery, the ends of the log, epochs.
 func openLog(o logOptions) (*Log, error) {
-	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
+	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, idle: o.idle, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
 	l.cfg.Store(&o.config)
 	l.epochs = epochCache{fs: o.fs, dir: o.dir}
 	l.producers = producerMemory{expirationMs: o.producerExpiration, lastSnapshot: cluster.UnknownOffset, state: &producers.State{}}
@@ -156,7 +157,7 @@ func (d *loader) findSegments() error {
 		return err
 	}
 	for _, base := range slices.Sorted(maps.Keys(logs)) {
-		d.segments = append(d.segments, newSegment(d.fs, d.dir, base))
+		d.segments = append(d.segments, newSegment(d.fs, d.idle, d.dir, base))
 	}
 	return nil
 }
@@ -273,8 +274,8 @@ func (d *loader) swapIn(swaps, rest []string) ([]string, error) {
 
 // swapEnd returns the offset after the last batch of a .swap file, at least the one after its base.
 func (d *loader) swapEnd(name string, base cluster.Offset) (end cluster.Offset, err error) {
-	s := newSegment(d.fs, d.dir, base)
-	s.log = newHandle(d.fs, filepath.Join(d.dir, name), newTurn())
+	s := newSegment(d.fs, d.idle, d.dir, base)
+	s.log = newHandle(d.fs, d.idle, filepath.Join(d.dir, name), newTurn())
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.measure(); err != nil {
 		return 0, err
@@ -324,7 +325,7 @@ func (d *loader) readEpochs() error {
 
 // begin makes the first segment of an empty log.
 func (d *loader) begin() (cluster.Offset, error) {
-	s, err := createSegment(d.fs, d.dir, d.start, &d.config, d.now())
+	s, err := createSegment(d.fs, d.idle, d.dir, d.start, &d.config, d.now())
 	if err != nil {
 		return 0, err
 	}
@@ -362,6 +363,7 @@ func (d *loader) dropBelowStart() error {
 // finish makes the last segment active and publishes what was found.
 func (d *loader) finish(end cluster.Offset) error {
 	active := d.segments[len(d.segments)-1]
+	active.keep()
 	if err := errors.Join(active.idx.activate(d.config.SegmentIndexBytes), active.tidx.activate(d.config.SegmentIndexBytes)); err != nil {
 		return err
 	}
@@ -371,6 +373,7 @@ func (d *loader) finish(end cluster.Offset) error {
 		if err := s.release(); err != nil {
 			return err
 		}
+		s.free()
 	}
 	l := d.l
 	l.setSegments(d.segments)

@@ -24,6 +24,7 @@ import (
 type Log struct {
 	tp    cluster.TopicPartition
 	fs    vfs.FS
+	idle  *idleFiles
 	dir   string
 	now   func() time.Time
 	log   hclog.Logger

@@ -121,12 +121,8 @@ func (s *segment) firstAtOrAfter(ts int64, from cluster.Offset) (TimestampOffset
 
 // firstRecord looks into a batch.
 func (s *segment) firstRecord(at found, ts int64, from cluster.Offset) (TimestampOffset, bool, error) {
-	f, err := s.log.get()
-	if err != nil {
-		return noTimestampOffset, false, err
-	}
 	p := make([]byte, at.size)
-	if _, err := f.ReadAt(p, at.pos); err != nil {
+	if _, err := s.log.ReadAt(p, at.pos); err != nil {
 		return noTimestampOffset, false, fmt.Errorf("read a batch of %d bytes at %d of %s: %w", at.size, at.pos, s.log.path, err)
 	}
 	b, _, err := record.Split(p)

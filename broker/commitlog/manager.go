@@ -53,6 +53,10 @@ type ManagerConfig struct {
 	// ProducerIDExpirationCheckInterval is producer.id.expiration.check.interval.ms: how often producers are looked for that have
 	// expired; 0 means ten minutes.
 	ProducerIDExpirationCheckInterval time.Duration
+	// IdleFiles is how many files of segments that are not being written stay open at a time, in all directories together; 0 means
+	// a quarter of what the process may have open, from 256 to 8192. Segments that are written, or are not on disk yet, are not
+	// counted: they have three or four files each.
+	IdleFiles int
 	// Cleaner is about compaction.
 	Cleaner CleanerConfig
 	// Logger takes the room's messages; nil means none.
@@ -90,6 +94,9 @@ func (c ManagerConfig) withDefaults() ManagerConfig {
 	if c.ProducerIDExpirationCheckInterval <= 0 {
 		c.ProducerIDExpirationCheckInterval = 10 * time.Minute
 	}
+	if c.IdleFiles <= 0 {
+		c.IdleFiles = min(max(vfs.FileLimit()/4, 256), 8192)
+	}
 	c.RecoveryThreads = max(c.RecoveryThreads, 1)
 	if c.CheckpointInterval <= 0 {
 		c.CheckpointInterval = time.Minute
@@ -115,6 +122,7 @@ type Manager struct {
 
 	stats counters
 	clean cleanerPool
+	idle  *idleFiles
 	// producerExpiration is producer.id.expiration.ms. All logs look at it.
 	producerExpiration atomic.Int64
 
@@ -305,7 +313,7 @@ func (m *Manager) makeLog(d *logDir, path string, tp cluster.TopicPartition, cfg
 		return nil, err
 	}
 	return openLog(logOptions{
-		fs: d.fs, dir: path, tp: tp, config: cfg, now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: true,
+		fs: d.fs, idle: m.idle, dir: path, tp: tp, config: cfg, now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: true,
 		producerExpiration: &m.producerExpiration,
 	})
 }

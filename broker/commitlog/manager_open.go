@@ -29,6 +29,7 @@ func OpenManager(ctx context.Context, cfg ManagerConfig) (*Manager, error) {
 		cfg.HighWatermark = m.savedHW
 	}
 	m.cfg = cfg
+	m.idle = newIdleFiles(cfg.IdleFiles)
 	m.SetProducerIDExpiration(cfg.ProducerIDExpiration)
 	m.clean.init(cfg.Cleaner)
 	m.stopCtx, m.stop = context.WithCancel(context.Background())
@@ -254,7 +255,7 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool) erro
 	start, _ := d.mark(logStartFile, tp)
 	cleaned, _ := d.mark(cleanerOffsetFile, tp)
 	l, err := openLog(logOptions{
-		fs: d.fs, dir: filepath.Join(d.path, tp.String()), tp: tp, config: m.cfg.TopicConfig(tp.Topic),
+		fs: d.fs, idle: m.idle, dir: filepath.Join(d.path, tp.String()), tp: tp, config: m.cfg.TopicConfig(tp.Topic),
 		now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned,
 		producerExpiration: &m.producerExpiration,
 	})

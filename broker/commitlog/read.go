@@ -184,11 +184,7 @@ type batchRun struct {
 // readRun fills p from a position and returns the whole batches in it, and the size of the first one whether it is whole or
 // not. Only headers are looked at; checksums are for those who receive the batches.
 func (s *segment) readRun(p []byte, pos int64, maxBytes int, upTo cluster.Offset) (run batchRun, first int, err error) {
-	file, err := s.log.get()
-	if err != nil {
-		return run, 0, err
-	}
-	if n, err := file.ReadAt(p, pos); err != nil && (n < len(p) || !errors.Is(err, io.EOF)) {
+	if n, err := s.log.ReadAt(p, pos); err != nil && (n < len(p) || !errors.Is(err, io.EOF)) {
 		return run, 0, fmt.Errorf("read %d bytes at %d of %s: %w", len(p), pos, s.log.path, err)
 	}
 	for rest := p; len(rest) >= record.HeaderSize; rest = p[run.bytes:] {

@@ -21,6 +21,7 @@ const recoverChunk = 1 << 20
 func (d *loader) loadSegments() (end cluster.Offset, err error) {
 	for i := 0; i < len(d.segments); i++ {
 		s, last := d.segments[i], i == len(d.segments)-1
+		s.keep()
 		if err := s.measure(); err != nil {
 			return 0, err
 		}
@@ -53,6 +54,12 @@ func (d *loader) loadSegments() (end cluster.Offset, err error) {
 		}
 		if err != nil {
 			return 0, err
+		}
+		if !last {
+			if err := s.release(); err != nil {
+				return 0, err
+			}
+			s.free()
 		}
 	}
 	return end, nil
@@ -258,13 +265,9 @@ type walk struct {
 
 // run visits every good batch. The batch is valid until visit returns.
 func (w *walk) run(visit func(b record.Batch, pos int64) error) error {
-	f, err := w.s.log.get()
-	if err != nil {
-		return err
-	}
 	w.size = w.s.size.Load()
 	for w.pos < w.size {
-		b, err := w.next(f)
+		b, err := w.next(w.s.log)
 		if err != nil {
 			return err
 		}

@@ -92,11 +92,7 @@ func (l *Log) aged(list []*segment, i int) (s agedSegment, ok bool, err error) {
 
 // modified returns when the .log file was written last, in milliseconds.
 func (s *segment) modified() (int64, error) {
-	f, err := s.log.get()
-	if err != nil {
-		return 0, err
-	}
-	t, err := f.ModTime()
+	t, err := s.log.ModTime()
 	return t.UnixMilli(), err
 }
 
@@ -166,6 +162,7 @@ func (l *Log) settle(segs []*segment) (done func()) {
 	l.flush.take()
 	for _, s := range segs {
 		s.unsynced.Store(false)
+		s.free()
 	}
 	return l.flush.end
 }
@@ -173,20 +170,23 @@ func (l *Log) settle(segs []*segment) (done func()) {
 // markDeleted renames the files of segments to .deleted and returns the new names. The snapshots of what producers had done before
 // other segments go with them, if there is one of the segment after them.
 func (l *Log) markDeleted(segs, snapshots []*segment, after *segment) (names []string, err error) {
-	rename := func(s *segment, suffix string) error {
+	rename := func(s *segment, suffix string, h *handle) error {
 		path := filepath.Join(l.dir, segmentName(s.base, suffix))
 		err := l.fs.Rename(path, path+deletedSuffix)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		names = append(names, path+deletedSuffix)
+		if err == nil && h != nil {
+			h.moved(path + deletedSuffix) // for readers who came before
+		}
 		return err
 	}
 	for _, s := range segs {
-		for _, suffix := range [...]string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
-			if err := rename(s, suffix); err != nil {
-				return names, err
-			}
+		err := errors.Join(rename(s, logSuffix, s.log), rename(s, indexSuffix, s.idx.handle),
+			rename(s, timeIndexSuffix, s.tidx.handle), rename(s, txnIndexSuffix, s.txn.handle))
+		if err != nil {
+			return names, err
 		}
 	}
 	_, err = l.fs.Stat(filepath.Join(l.dir, segmentName(after.base, snapshotSuffix)))
@@ -195,7 +195,7 @@ func (l *Log) markDeleted(segs, snapshots []*segment, after *segment) (names []s
 	}
 	for _, s := range snapshots {
 		if err == nil {
-			err = rename(s, snapshotSuffix)
+			err = rename(s, snapshotSuffix, nil)
 		}
 	}
 	return names, err

@@ -69,7 +69,7 @@ func (l *Log) rollLocked(base cluster.Offset, cfg *Config, now time.Time) error 
 	if err := l.takeSnapshot(base); err != nil {
 		return l.fail("roll", err)
 	}
-	fresh, err := createSegment(l.fs, l.dir, base, cfg, now)
+	fresh, err := createSegment(l.fs, l.idle, l.dir, base, cfg, now)
 	if err != nil {
 		return l.fail("roll", err)
 	}
@@ -89,7 +89,7 @@ func (l *Log) replaceEmpty(base cluster.Offset, cfg *Config, now time.Time) erro
 	if err := l.takeSnapshot(base); err != nil {
 		return l.fail("roll", err)
 	}
-	fresh, err := createSegment(l.fs, l.dir, base, cfg, now)
+	fresh, err := createSegment(l.fs, l.idle, l.dir, base, cfg, now)
 	if err != nil {
 		return l.fail("roll", err)
 	}

@@ -43,6 +43,8 @@ type segment struct {
 	size atomic.Int64
 	// unsynced says that the files may differ from what is on disk because the segment is or was active.
 	unsynced atomic.Bool
+	// kept says that the files are kept open, see keep.
+	kept atomic.Bool
 
 	// Of the appending goroutine.
 	reserved   int64     // bytes of the file that have blocks
@@ -63,10 +65,10 @@ type timePoint struct {
 }
 
 // newSegment names a segment's files without touching them.
-func newSegment(fsys vfs.FS, dir string, base cluster.Offset) *segment {
+func newSegment(fsys vfs.FS, idle *idleFiles, dir string, base cluster.Offset) *segment {
 	opening, writing := newTurn(), newTurn()
 	file := func(suffix string) *handle {
-		return newHandle(fsys, filepath.Join(dir, segmentName(base, suffix)), opening)
+		return newHandle(fsys, idle, filepath.Join(dir, segmentName(base, suffix)), opening)
 	}
 	return &segment{
 		fs:   fsys,
@@ -82,8 +84,9 @@ func newSegment(fsys vfs.FS, dir string, base cluster.Offset) *segment {
 
 // createSegment makes the files of an empty active segment. An empty file of that name is replaced. The names are durable
 // after SyncDir.
-func createSegment(fsys vfs.FS, dir string, base cluster.Offset, cfg *Config, now time.Time) (*segment, error) {
-	s := newSegment(fsys, dir, base)
+func createSegment(fsys vfs.FS, idle *idleFiles, dir string, base cluster.Offset, cfg *Config, now time.Time) (*segment, error) {
+	s := newSegment(fsys, idle, dir, base)
+	s.keep()
 	if fi, err := fsys.Stat(s.log.path); err == nil {
 		if fi.Size() > 0 {
 			return nil, fmt.Errorf("create segment %s: %w with %d bytes", s.log.path, fs.ErrExist, fi.Size())
@@ -279,11 +282,12 @@ func (s *segment) seal() error {
 	return f.Truncate(s.size.Load())
 }
 
-// syncSealed makes a sealed segment durable, once after it was last active.
+// syncSealed makes a sealed segment durable, once after it was last active. After that its files need not be open.
 func (s *segment) syncSealed() error {
 	if !s.unsynced.Load() {
 		return nil
 	}
+	s.keep()
 	for _, h := range [...]*handle{s.log, s.idx.handle, s.tidx.handle} {
 		if err := h.sync(); err != nil {
 			return err
@@ -293,7 +297,31 @@ func (s *segment) syncSealed() error {
 		return err
 	}
 	s.unsynced.Store(false)
+	s.free()
 	return nil
+}
+
+// keep keeps the files open, once they are, because they are being written or are not yet on disk.
+func (s *segment) keep() {
+	if !s.kept.Swap(true) {
+		for _, h := range s.handles() {
+			h.keep()
+		}
+	}
+}
+
+// free ends what keep began: from now on the files are closed when there are too many.
+func (s *segment) free() {
+	if s.kept.Swap(false) {
+		for _, h := range s.handles() {
+			h.free()
+		}
+	}
+}
+
+// handles are the files of a segment, the .log file last.
+func (s *segment) handles() [4]*handle {
+	return [...]*handle{s.idx.handle, s.tidx.handle, s.txn.handle, s.log}
 }
 
 // release closes the descriptors; they are opened again when needed.
@@ -334,11 +362,7 @@ func (s *segment) header(buf []byte, pos int64) (record.Batch, error) {
 	if pos < 0 || pos > size-record.HeaderSize {
 		return nil, corrupt("a batch header of %d bytes in a segment of %d", record.HeaderSize, size)
 	}
-	f, err := s.log.get()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.ReadAt(buf[:record.HeaderSize], pos); err != nil {
+	if _, err := s.log.ReadAt(buf[:record.HeaderSize], pos); err != nil {
 		return nil, fmt.Errorf("read a batch header at %d of %s: %w", pos, s.log.path, err)
 	}
 	b := record.Batch(buf[:record.HeaderSize])

@@ -68,7 +68,7 @@ func (l *Log) syncSnapshots() error {
 	m.unsynced = nil
 	m.mu.Unlock()
 	for i, at := range list {
-		h := newHandle(l.fs, l.snapshotPath(at), newTurn())
+		h := newHandle(l.fs, nil, l.snapshotPath(at), newTurn())
 		err := h.sync()
 		if err := errors.Join(err, h.close()); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may have been removed
 			m.mu.Lock()
@@ -220,12 +220,8 @@ func (s *segment) eachProducerBatch(from, end cluster.Offset, visit func(*produc
 
 // whole reads a batch of n bytes.
 func (s *segment) whole(pos, n int64) (record.Batch, error) {
-	f, err := s.log.get()
-	if err != nil {
-		return nil, err
-	}
 	p := make([]byte, n)
-	if _, err := f.ReadAt(p, pos); err != nil {
+	if _, err := s.log.ReadAt(p, pos); err != nil {
 		return nil, fmt.Errorf("read a batch of %d bytes at %d of %s: %w", n, pos, s.log.path, err)
 	}
 	return p, nil

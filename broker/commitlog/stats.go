@@ -14,6 +14,8 @@ type Stats struct {
 	SegmentsDeleted, BytesDeleted int64
 	// Cleaner is about compaction.
 	Cleaner CleanerStats
+	// Files is about open files.
+	Files FileStats
 }
 
 // CleanerStats says what compaction has done.
@@ -68,7 +70,7 @@ func (c *counters) deleted(segments int, bytes int64) {
 
 // Stats returns what the background work has done so far.
 func (m *Manager) Stats() Stats {
-	s := Stats{SegmentsDeleted: m.stats.segmentsDeleted.Load(), BytesDeleted: m.stats.bytesDeleted.Load()}
+	s := Stats{SegmentsDeleted: m.stats.segmentsDeleted.Load(), BytesDeleted: m.stats.bytesDeleted.Load(), Files: m.idle.stats()}
 	m.clean.mu.Lock()
 	defer m.clean.mu.Unlock()
 	s.Cleaner = m.clean.stats

@@ -178,7 +178,7 @@ func (l *Log) startAtLocked(offset cluster.Offset) error {
 	if err := l.epochs.replace(nil); err != nil {
 		return err
 	}
-	fresh, err := createSegment(l.fs, l.dir, offset, l.cfg.Load(), l.now())
+	fresh, err := createSegment(l.fs, l.idle, l.dir, offset, l.cfg.Load(), l.now())
 	if err != nil {
 		return err
 	}
@@ -200,6 +200,7 @@ func (l *Log) startAtLocked(offset cluster.Offset) error {
 // truncate removes the batch that contains an offset and everything after it, makes the rest durable, and makes the segment
 // active. It returns the offset after the last batch that remains; -1 when none does.
 func (s *segment) truncate(to cluster.Offset, cfg *Config) (end cluster.Offset, err error) {
+	s.keep()
 	size := s.size.Load()
 	if at, ok, err := s.locate(to); err != nil {
 		return 0, err

@@ -133,11 +133,7 @@ func (x *txnIndex) entry(buf []byte, i int64) (producers.AbortedTxn, error) {
 
 // entries fills buf with entries from i on.
 func (x *txnIndex) entries(buf []byte, i int64) ([]byte, error) {
-	f, err := x.get()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.ReadAt(buf, i*producers.AbortedTxnSize); err != nil {
+	if _, err := x.ReadAt(buf, i*producers.AbortedTxnSize); err != nil {
 		return nil, fmt.Errorf("read entry %d of %s: %w", i, x.path, err)
 	}
 	return buf, nil

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -45,4 +46,14 @@ func control(f *os.File, op string, call func(fd int) error) error {
 		return &os.PathError{Op: op, Path: f.Name(), Err: err}
 	}
 	return nil
+}
+
+// FileLimit returns how many files this process may have open, as the system has it now: on most systems the Go runtime raises
+// it to what the administrator allows (ulimit -Hn). 0 when the system does not tell.
+func FileLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, math.MaxInt32))
 }
