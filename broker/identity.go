@@ -93,6 +93,7 @@ func (b *Broker) openIdentity(ctx context.Context) error {
 		}
 	}
 	b.clusterID = clusterID
+	b.metadata.SetClusterID(clusterID)
 	b.log.Info("cluster id = "+clusterID, "broker-id", b.id)
 	return nil
 }

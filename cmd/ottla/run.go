@@ -45,6 +45,7 @@ func commands() []command {
 		{"reassign-partitions", []string{"kafka-reassign-partitions", "kafka.admin.ReassignPartitionsCommand", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"}, "Move partitions between brokers.", runReassign},
 		{"leader-election", []string{"kafka-leader-election", "kafka.admin.LeaderElectionCommand", "org.apache.kafka.tools.LeaderElectionCommand"}, "Elect preferred leaders, or unclean ones.", runLeaderElection},
 		{"preferred-replica-election", []string{"kafka-preferred-replica-election", "kafka.admin.PreferredReplicaLeaderElectionCommand"}, "Elect preferred leaders, the old way.", runPreferredElection},
+		{"cluster", []string{"kafka-cluster", "kafka.tools.ClusterTool", "org.apache.kafka.tools.ClusterTool"}, "Print the id of a cluster.", runCluster},
 		{"delete-records", []string{"kafka-delete-records", "kafka.admin.DeleteRecordsCommand", "org.apache.kafka.tools.DeleteRecordsCommand"}, "Delete the oldest records of partitions.", runDeleteRecords},
 		{"log-dirs", []string{"kafka-log-dirs", "kafka.admin.LogDirsCommand", "org.apache.kafka.tools.LogDirsCommand"}, "Show what lies in the log directories of brokers.", runLogDirs},
 		{"producer-perf-test", []string{"kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"}, "Measure how fast records are written.", runProducerPerf},
@@ -122,7 +123,7 @@ func find(name string) *command {
 func listCommands(w io.Writer) {
 	fmt.Fprintf(w, "Ottla %s: classic Kafka in Go, coordinated by ZooKeeper, over gRPC.\n\nUsage: ottla <command> [options]\n\n", versionName())
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-26s %s\n", c.name, c.about)
 	}
 	fmt.Fprint(w, "\n\"ottla help <command>\" shows a command's options.\n")
 }
