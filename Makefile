@@ -6,7 +6,7 @@ GENBIN := $(CURDIR)/bin/gen
 FUZZTIME ?= 10s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: kill-rounds build run test race lint check bench bench-zookeeper fuzz proto fix e2e
+.PHONY: torture kill-rounds build run test race lint check bench bench-zookeeper fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -41,6 +41,10 @@ bench-zookeeper: build ## compare the embedded ZooKeeper with Apache's, in one r
 kill-rounds: ## 50 rounds of kill -9 under load on a real disk, checked after each
 	OTTLA_E2E_ROUNDS=50 $(GO) test -count=1 -run TestRoundsOfKillNine -v ./cmd/e2e
 
+TORTURE ?= 30m
+torture: ## three brokers and ZooKeeper as processes, killed, paused, stopped and cut from one another for TORTURE; as root, or without the cuts
+	OTTLA_TORTURE=$(TORTURE) $(GO) test -count=1 -timeout 0 -run 'TestTorture$$' -v ./cmd/e2e
+
 fuzz: ## run every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
@@ -58,4 +62,4 @@ fix: ## format everything
 	cd proto && $(BUF) format -w
 
 e2e: ## real processes on a real disk; a million lines through the console tools, undisturbed and with kill -9 in mid-load
-	OTTLA_E2E_LINES=1000000 $(GO) test -count=1 -timeout 30m ./cmd/e2e
+	OTTLA_E2E_LINES=1000000 OTTLA_TORTURE=75s $(GO) test -count=1 -timeout 30m ./cmd/e2e

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,11 @@ func ottla(t *testing.T) string {
 			return
 		}
 		built = filepath.Join(dir, "ottla")
-		out, err := exec.Command("go", "build", "-o", built, "github.com/ottla/ottla/cmd/ottla").CombinedOutput()
+		args := []string{"build", "-o", built, "github.com/ottla/ottla/cmd/ottla"}
+		if os.Getenv("OTTLA_E2E_RACE") != "" {
+			args = slices.Insert(args, 1, "-race")
+		}
+		out, err := exec.Command("go", args...).CombinedOutput()
 		if err != nil {
 			errBuild = fmt.Errorf("build: %w\n%s", err, out)
 		}

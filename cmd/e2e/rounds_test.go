@@ -42,7 +42,7 @@ func TestRoundsOfKillNine(t *testing.T) {
 			b := startBroker(t, embeddedZooKeeper(t))
 			mustTool(t, nil, "topics", "--create", "--topic", "rounds", "--partitions", strconv.Itoa(roundPartitions), "--config", flush,
 				"--config", "segment.bytes=1048576", "--bootstrap-server", b.addr)
-			var h history
+			var h ledger
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 0))
@@ -58,8 +58,8 @@ func TestRoundsOfKillNine(t *testing.T) {
 	}
 }
 
-// history is what the logs are known to hold.
-type history struct {
+// ledger is what the logs are known to hold.
+type ledger struct {
 	ends [roundPartitions]cluster.Offset
 }
 
@@ -70,7 +70,7 @@ type round struct {
 	acked  [roundPartitions]map[int]cluster.Offset // sequence number to offset
 }
 
-func (h *history) begin(number int) *round {
+func (h *ledger) begin(number int) *round {
 	r := &round{number: number}
 	for p := range r.acked {
 		r.acked[p] = map[int]cluster.Offset{}
@@ -145,7 +145,7 @@ func (r *round) load(t *testing.T, b *server, killAfter int) {
 }
 
 // check reads what the logs hold anew and returns how many acknowledged records it found.
-func (h *history) check(t *testing.T, addr string, r *round) int {
+func (h *ledger) check(t *testing.T, addr string, r *round) int {
 	t.Helper()
 	cl, err := client.Dial(t.Context(), addr)
 	if err != nil {

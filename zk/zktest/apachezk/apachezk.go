@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,9 +29,10 @@ const TickTime = 100 * time.Millisecond
 
 // Server is one running server.
 type Server struct {
-	addr string
-	dir  string
-	port int
+	addr   string
+	dir    string
+	port   int
+	inside []string
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -47,16 +49,23 @@ func Start(tb testing.TB) string {
 // StartServer is Start for tests that also freeze or restart the server.
 func StartServer(tb testing.TB) *Server {
 	tb.Helper()
+	return StartServerAt(tb, "127.0.0.1")
+}
+
+// StartServerAt is StartServer at another address, which the process has to have: inside is the beginning of its command line, for example
+// ip netns exec NAME.
+func StartServerAt(tb testing.TB, host string, inside ...string) *Server {
+	tb.Helper()
 	if why := missing(); why != "" {
 		if os.Getenv(RequireEnv) != "" {
 			tb.Fatalf("%s is set, but %s", RequireEnv, why)
 		}
 		tb.Skipf("no Apache ZooKeeper here: %s (set %s to make this a failure)", why, RequireEnv)
 	}
-	s := &Server{dir: tb.TempDir(), port: freePort(tb), out: new(lockedBuffer)}
-	s.addr = fmt.Sprintf("127.0.0.1:%d", s.port)
-	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=127.0.0.1\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
-		s.dir, s.port, TickTime.Milliseconds())
+	s := &Server{dir: tb.TempDir(), port: freePort(tb), inside: inside, out: new(lockedBuffer)}
+	s.addr = fmt.Sprintf("%s:%d", host, s.port)
+	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=%s\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
+		s.dir, s.port, host, TickTime.Milliseconds())
 	if err := os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(conf), 0o600); err != nil {
 		tb.Fatal(err)
 	}
@@ -96,8 +105,9 @@ func (s *Server) Addr() string { return s.addr }
 func (s *Server) Run() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no",
+	command := append(slices.Clone(s.inside), "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no",
 		"-cp", "/etc/zookeeper/conf:"+jarDir+"/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = s.out, s.out, s.dir
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start zookeeper: %w", err)
