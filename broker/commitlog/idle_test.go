@@ -25,7 +25,7 @@ const filesWhileWritten = 3
 func TestOpenFilesStayBelowTheLimit(t *testing.T) {
 	partitions, rounds := 100, 300
 	if longTests() {
-		partitions, rounds = 2000, 10_000
+		partitions, rounds = 2000, 2000
 	}
 	const segments, readers, limit = 5, 4, 40
 	disk := vfs.NewMem()
@@ -58,7 +58,7 @@ func TestOpenFilesStayBelowTheLimit(t *testing.T) {
 	check("after writing")
 	read := func() error {
 		var pool pool
-		for range rounds {
+		for i := range rounds {
 			p, at := rand.IntN(partitions), rand.IntN(2*segments)
 			l, _ := m.Get(tp(p))
 			f, err := l.Read(cluster.Offset(at), 1, math.MaxInt64, true, &pool)
@@ -73,6 +73,9 @@ func TestOpenFilesStayBelowTheLimit(t *testing.T) {
 			ts, ok, err := l.OffsetForTimestamp(got[0].Time, math.MaxInt64)
 			if err != nil || !ok || ts.Offset != cluster.Offset(at) {
 				return fmt.Errorf("partition %d: time %d is at %+v, %t, %w", p, got[0].Time, ts, ok, err)
+			}
+			if i%20 != 0 {
+				continue // counting takes long
 			}
 			if n := disk.OpenFiles(); n > most() {
 				return fmt.Errorf("%d files are open, want at most %d", n, most())
