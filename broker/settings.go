@@ -240,6 +240,7 @@ func logConfig(c config.TopicConfig) commitlog.Config {
 	out.TimestampBeforeMaxMs = c.Timestamp.BeforeMaxMs
 	out.TimestampAfterMaxMs = c.Timestamp.AfterMaxMs
 	out.CompressionType = c.Compression.Type
+	out.CompressionLevel = c.Compression.Level
 	return out
 }
 

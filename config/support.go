@@ -28,7 +28,6 @@ var noEffect = func() map[string]string {
 		},
 		notYet: {
 			"auto.leader.rebalance.enable", "leader.imbalance.per.broker.percentage", "leader.imbalance.check.interval.seconds",
-			"compression.gzip.level", "compression.lz4.level", "compression.zstd.level",
 			"max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms",

@@ -115,7 +115,7 @@ func recompress(b record.Batch, cfg *Config) (record.Batch, error) {
 			return nil, kerr.MessageTooLarge.With(fmt.Sprintf("the batch has more than %d bytes when decompressed", math.MaxInt32))
 		}
 	}
-	out, err := builder.Finish(codec, record.DefaultLevel, b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), b.IsTransactional())
+	out, err := builder.Finish(codec, cfg.levelOf(codec), b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), b.IsTransactional())
 	if err != nil {
 		return nil, fmt.Errorf("compress a batch with %s: %w", codec, err)
 	}

@@ -104,14 +104,23 @@ func TestLogAppendTime(t *testing.T) {
 }
 
 func TestCompressionTypeOfTheTopic(t *testing.T) {
-	for _, tt := range []struct {
-		topic string
-		sent  record.Codec
-		want  record.Codec
-	}{
-		{"producer", record.LZ4, record.LZ4}, {"uncompressed", record.Zstd, record.None}, {"zstd", record.None, record.Zstd},
-		{"gzip", record.Snappy, record.Gzip}, {"lz4", record.LZ4, record.LZ4},
-	} {
+	type combination struct {
+		topic      string
+		sent, want record.Codec
+	}
+	var all []combination
+	codecs := []record.Codec{record.None, record.Gzip, record.Snappy, record.LZ4, record.Zstd}
+	for _, sent := range codecs {
+		all = append(all, combination{"producer", sent, sent})
+		for _, want := range codecs {
+			topic := want.String()
+			if want == record.None {
+				topic = "uncompressed"
+			}
+			all = append(all, combination{topic, sent, want})
+		}
+	}
+	for _, tt := range all {
 		t.Run(fmt.Sprintf("%s sent to %s", tt.sent, tt.topic), func(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.CompressionType = tt.topic
@@ -141,6 +150,32 @@ func TestCompressionTypeOfTheTopic(t *testing.T) {
 				i++
 			}
 			p.Put(f.Buf)
+		})
+	}
+}
+
+func TestCompressionLevelOfTheTopic(t *testing.T) {
+	lines := strings.Builder{}
+	for i := range 2000 {
+		fmt.Fprintf(&lines, `{"id":%d,"name":"customer %d","at":"%x"}`, i*7919%1000, i*104729%977, i*i)
+	}
+	for codec, levels := range map[string][2]int{"gzip": {1, 9}, "lz4": {1, 12}, "zstd": {1, 19}} {
+		t.Run(codec, func(t *testing.T) {
+			var size [2]int64
+			for i, level := range levels {
+				cfg := DefaultConfig()
+				cfg.CompressionType, cfg.CompressionLevel = codec, level
+				l, _ := newLog(t, cfg)
+				appendValues(t, l, 0, 1, lines.String())
+				size[i] = l.Size()
+				got, err := checkAll(l)
+				if err != nil || len(got) != 1 || got[0].Value != lines.String() {
+					t.Errorf("level %d: %d records, %v", level, len(got), err)
+				}
+			}
+			if size[1] >= size[0] {
+				t.Errorf("level %d takes %d bytes, level %d takes %d", levels[0], size[0], levels[1], size[1])
+			}
 		})
 	}
 }

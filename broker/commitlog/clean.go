@@ -313,7 +313,7 @@ func (r *round) copy(out *segment, group []*segment) error {
 	return r.flush(out)
 }
 
-// shrink returns what stays of a batch, compressed as it was.
+// shrink returns what stays of a batch, in the codec that it was in.
 func (r *round) shrink(b, plain record.Batch, v *compact.Verdict) (record.Batch, error) {
 	kept, _, err := r.c.dec.Retain(r.c.kept, plain, v.Retention)
 	if err != nil {
@@ -323,7 +323,7 @@ func (r *round) shrink(b, plain record.Batch, v *compact.Verdict) (record.Batch,
 	if v.Kept == 0 || b.Codec() == record.None {
 		return kept, nil
 	}
-	if kept, err = r.c.dec.Recompress(r.c.again, kept, b.Codec(), record.DefaultLevel); err != nil {
+	if kept, err = r.c.dec.Recompress(r.c.again, kept, b.Codec(), r.cfg.levelOf(b.Codec())); err != nil {
 		return nil, err
 	}
 	r.c.again = larger(r.c.again, kept)

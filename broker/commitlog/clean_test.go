@@ -250,6 +250,31 @@ func (a *compacting) reopens(t testing.TB) {
 	}
 }
 
+// TestCompactionCompressesAtTheTopicsLevel compares logs that differ in nothing but the level at which compaction writes.
+func TestCompactionCompressesAtTheTopicsLevel(t *testing.T) {
+	size := func(typ string, level int) int64 {
+		cfg := compactConfig()
+		cfg.SegmentBytes = 1 << 20
+		a := newCompacting(t, cfg)
+		for i := range 40 {
+			var kvs []kv
+			for n := range 20 {
+				kvs = append(kvs, kv{fmt.Sprint("k", i*10+n), fmt.Sprintf(`{"id":%d,"name":"customer %d"}`, i*7919%1000, n*104729%977)})
+			}
+			a.append(t, record.Zstd, kvs...)
+		}
+		cfg.CompressionType, cfg.CompressionLevel = typ, level
+		a.l.SetConfig(cfg)
+		a.compact(t)
+		must(t, a.verify(a.l, a.l.LogEndOffset(), math.MinInt64))
+		return a.l.Size()
+	}
+	fast, usual, best, other := size("zstd", 1), size("producer", 0), size("zstd", 19), size("gzip", 9)
+	if fast <= best || other != usual {
+		t.Errorf("%d bytes at level 1, %d at level 19, %d without a level, %d in a topic of another codec", fast, best, usual, other)
+	}
+}
+
 func TestTombstonesGoAfterTheirHorizon(t *testing.T) {
 	a := newCompacting(t, compactConfig())
 	a.append(t, record.None, kv{"a", "1"}, kv{"b", "1"})

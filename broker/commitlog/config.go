@@ -54,6 +54,10 @@ type Config struct {
 	TimestampAfterMaxMs int64
 	// CompressionType is compression.type: producer, uncompressed, gzip, snappy, lz4 or zstd.
 	CompressionType string
+	// CompressionLevel is the level of CompressionType's codec: compression.gzip.level, compression.lz4.level or
+	// compression.zstd.level (KIP-390); record.DefaultLevel when it has none. It counts where the log compresses: for batches that
+	// come in another codec, and in compaction.
+	CompressionLevel int
 	// Preallocate is preallocate: new segment files get their full size at once.
 	Preallocate bool
 	// FileDeleteDelayMs is file.delete.delay.ms: how long removed files stay on disk under another name.
@@ -117,6 +121,14 @@ func (c *Config) codec() (codec record.Codec, keep bool, err error) {
 	}
 	codec, err = record.ParseCodec(c.CompressionType)
 	return codec, false, err
+}
+
+// levelOf returns at which level batches of a codec are compressed again: the topic's for the topic's codec.
+func (c *Config) levelOf(codec record.Codec) int {
+	if own, keep, err := c.codec(); err == nil && !keep && own == codec {
+		return c.CompressionLevel
+	}
+	return record.DefaultLevel
 }
 
 // segmentMs is SegmentMs, and MaxCompactionLagMs if that is less: only closed segments are compacted.
