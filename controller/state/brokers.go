@@ -49,6 +49,7 @@ func (e BrokerChange) handle(m *Machine) {
 			delete(m.brokers, id)
 			delete(m.gone, id)
 		}
+		m.forget(ids)
 		m.brokersFailed(ids)
 	}
 	if len(added) > 0 {

@@ -38,6 +38,9 @@ type Candidate struct {
 	Online func(cluster.BrokerID) bool
 	// ShuttingDown reports whether a broker is registered and on its way out. Only ElectShutdown asks.
 	ShuttingDown func(cluster.BrokerID) bool
+	// Suspected reports whether a broker does not answer although it is registered. Such a one is elected only if there is no other; nil means
+	// that all answer.
+	Suspected func(cluster.BrokerID) bool
 	// Unclean allows ElectOffline to take a replica that is out of sync.
 	Unclean bool
 }
@@ -78,7 +81,7 @@ func electOffline(c Candidate, unclean bool) (Election, bool) {
 			online = append(online, id)
 		}
 	}
-	for _, id := range online {
+	for _, id := range c.answeringFirst(online) {
 		if slices.Contains(c.State.ISR, id) {
 			isr := make([]cluster.BrokerID, 0, len(c.State.ISR))
 			for _, member := range c.State.ISR {
@@ -92,12 +95,29 @@ func electOffline(c Candidate, unclean bool) (Election, bool) {
 	if !unclean || len(online) == 0 {
 		return Election{}, false
 	}
-	return Election{State: c.next(online[0], []cluster.BrokerID{online[0]}, Recovering), Recipients: online, Unclean: true}, true
+	leader := c.answeringFirst(online)[0]
+	return Election{State: c.next(leader, []cluster.BrokerID{leader}, Recovering), Recipients: online, Unclean: true}, true
+}
+
+// answeringFirst returns ids with those at the end that do not answer.
+func (c Candidate) answeringFirst(ids []cluster.BrokerID) []cluster.BrokerID {
+	if c.Suspected == nil {
+		return ids
+	}
+	var answering, silent []cluster.BrokerID
+	for _, id := range ids {
+		if c.Suspected(id) {
+			silent = append(silent, id)
+		} else {
+			answering = append(answering, id)
+		}
+	}
+	return append(answering, silent...)
 }
 
 // electInSync takes the first of candidates that is online and in sync; the ISR stays.
 func electInSync(c Candidate, candidates, recipients []cluster.BrokerID) (Election, bool) {
-	for _, id := range candidates {
+	for _, id := range c.answeringFirst(candidates) {
 		if c.Online(id) && slices.Contains(c.State.ISR, id) {
 			return Election{State: c.next(id, c.State.ISR, c.State.Recovery), Recipients: slices.Clone(recipients)}, true
 		}
@@ -113,7 +133,7 @@ func electShutdown(c Candidate) (Election, bool) {
 			recipients = append(recipients, id)
 		}
 	}
-	for _, id := range c.Assignment.Replicas {
+	for _, id := range c.answeringFirst(c.Assignment.Replicas) {
 		if !c.Online(id) || !slices.Contains(c.State.ISR, id) {
 			continue
 		}

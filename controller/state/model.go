@@ -134,6 +134,7 @@ type model struct {
 	brokers      map[cluster.BrokerID]Broker   // registered, including those that shut down
 	shuttingDown map[cluster.BrokerID]struct{} // registered and on their way out
 	gone         map[cluster.BrokerID]struct{} // still in brokers, but known to have ended that registration: nothing is sent
+	contact      Contact                       // which brokers do not answer, as last told
 	topics       map[string]*topic
 	ids          map[cluster.TopicID]*topic // topics whose id is known
 }

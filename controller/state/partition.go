@@ -108,6 +108,9 @@ func (m *Machine) initialise(ps []*partition, t *tally, attempt int) {
 		var ops []Op
 		for _, p := range ps {
 			online := m.onlineReplicas(p)
+			if answering := without(online, m.contact.Suspects...); len(answering) > 0 {
+				online = answering // the others hear of it when they answer again
+			}
 			if len(online) == 0 {
 				m.note(Warn, "none of the partition's replicas is online, it stays without leader", "partition", p.tp, "replicas", joinIDs(p.assignment.Replicas))
 				continue
@@ -222,6 +225,7 @@ func (m *Machine) candidate(p *partition, current LeaderAndISR) Candidate {
 		Assignment: p.assignment,
 		State:      current,
 		Online:     func(id cluster.BrokerID) bool { return m.online(p, id) },
+		Suspected:  m.suspected,
 		ShuttingDown: func(id cluster.BrokerID) bool {
 			_, ok := m.shuttingDown[id]
 			return ok

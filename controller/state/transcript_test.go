@@ -180,6 +180,8 @@ func (e *env) happen(cmd string, args []string) bool {
 		}
 	case "logdir":
 		e.handle(LogDirFailure{Brokers: parseIDs(args[0])})
+	case "contact":
+		e.handle(parseContact(args))
 	case "unclean":
 		ev := UncleanElectionEnabled{}
 		if len(args) > 0 {
@@ -271,6 +273,31 @@ func (e *env) alter(args []string) {
 	}
 	ev.Partitions = []AlterRequest{r}
 	e.handle(ev)
+}
+
+// parseContact reads who does not answer: suspects=1,2 unreached=1 broken=1-2,1-3 min=2 topic-min=a:1
+func parseContact(args []string) Contact {
+	var ev Contact
+	for _, a := range args {
+		key, value, _ := strings.Cut(a, "=")
+		switch key {
+		case "suspects":
+			ev.Suspects = parseIDs(value)
+		case "unreached":
+			ev.Unreached = parseIDs(value)
+		case "broken":
+			for _, pair := range strings.Split(value, ",") {
+				from, to, _ := strings.Cut(pair, "-")
+				ev.Broken = append(ev.Broken, Link{parseIDs(from)[0], parseIDs(to)[0]})
+			}
+		case "min":
+			ev.MinISR = int(parseIDs(value)[0])
+		case "topic-min":
+			topic, n, _ := strings.Cut(value, ":")
+			ev.TopicMinISR = map[string]int{topic: int(parseIDs(n)[0])}
+		}
+	}
+	return ev
 }
 
 func replicaStateOf(p PartitionInfo, id cluster.BrokerID) ReplicaState {
