@@ -32,6 +32,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/commitlog"
+	"github.com/ottla/ottla/broker/contact"
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
@@ -96,6 +97,7 @@ type Broker struct {
 	producerIDs *txn.ProducerIDs
 	listeners   *listeners
 	registrar   *registrar
+	contacts    *contact.Watch // nil unless ottla.early.failover.enable
 
 	closeOnce sync.Once
 	closeErr  error
@@ -124,6 +126,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		{"controller", b.openController},
 		{"dynamic settings", b.openDynamics},
 		{"producer ids", b.openProducerIDs},
+		{"contacts", b.openContacts},
 		{"serving", b.serve},
 	} {
 		if err := s.run(ctx); err != nil {

@@ -178,6 +178,7 @@ func (b *Broker) serve(ctx context.Context) error {
 		Listener:    s.InterBrokerListener(),
 
 		NearestReplica: s.ReadFromNearestReplica(),
+		Contacts:       b.heard(),
 		Limits: server.Limits{
 			FetchMaxBytes: s.Int("fetch.max.bytes"),
 			ReceivedBytes: s.Long("queued.max.request.bytes"),
@@ -242,6 +243,8 @@ func (b *Broker) openController(context.Context) error {
 		ReplicationFactor:   s.Int("default.replication.factor"),
 		DeleteTopics:        s.Bool("delete.topic.enable"),
 		UncleanElection:     func() bool { return b.settings.current().Bool("unclean.leader.election.enable") },
+		MinISR:              b.settings.minISRs,
+		SessionTimeout:      s.Milliseconds("zookeeper.session.timeout.ms"),
 		ValidateTopicConfig: func(c map[string]string) error { return b.settings.current().ValidateTopic(c) },
 	})
 	b.onClose(b.controller.Close)

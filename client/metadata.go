@@ -83,14 +83,15 @@ type metadata struct {
 	wake chan struct{} // capacity 1: a refresh is wanted
 
 	mu      sync.Mutex
-	tracked map[string]bool // topics to keep known; true: may be created by asking for it
-	changed chan struct{}   // closed after every attempt to refresh, and replaced
-	round   uint64          // attempts so far
-	lastErr error           // of the last attempt
+	tracked map[string]bool     // topics to keep known; true: may be created by asking for it
+	changed chan struct{}       // closed after every attempt to refresh, and replaced
+	round   uint64              // attempts so far
+	lastErr error               // of the last attempt
+	mute    map[string]struct{} // addresses that did not answer when they were last asked
 }
 
 func newMetadata() *metadata {
-	m := &metadata{wake: make(chan struct{}, 1), tracked: map[string]bool{}, changed: make(chan struct{})}
+	m := &metadata{wake: make(chan struct{}, 1), tracked: map[string]bool{}, mute: map[string]struct{}{}, changed: make(chan struct{})}
 	m.view.Store(&view{controller: cluster.NoBroker, topics: map[string]*Topic{}})
 	return m
 }
@@ -196,6 +197,37 @@ func brokerIDs(ids []int32) []cluster.BrokerID {
 	out := make([]cluster.BrokerID, len(ids))
 	for i, id := range ids {
 		out[i] = cluster.BrokerID(id)
+	}
+	return out
+}
+
+// noteAnswer remembers whether an address has answered when it was last asked.
+func (m *metadata) noteAnswer(addr string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ok {
+		delete(m.mute, addr)
+	} else {
+		m.mute[addr] = struct{}{}
+	}
+}
+
+// mutesLast returns the addresses in their order, with those at the end that did not answer when they were last asked.
+func (m *metadata) mutesLast(addrs []string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for a := range m.mute {
+		if !slices.Contains(addrs, a) {
+			delete(m.mute, a)
+		}
+	}
+	out := make([]string, 0, len(addrs))
+	for _, mute := range []bool{false, true} {
+		for _, a := range addrs {
+			if _, is := m.mute[a]; is == mute {
+				out = append(out, a)
+			}
+		}
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -162,19 +163,52 @@ func (m *metadata) wanting() bool {
 	return false
 }
 
-// refresh fetches metadata once: it asks the known brokers in random order and then the bootstrap addresses until one answers.
+// hedge is how long a broker may take to answer until the next one is asked as well: one that is frozen must not hold everything up.
+const hedge = 200 * time.Millisecond
+
+// refresh fetches metadata once: it asks the known brokers in random order and then the bootstrap addresses until one answers. The next is asked
+// when one has failed, and also when one is slow.
 func (c *Client) refresh(ctx context.Context) error {
-	var reasons []error
-	for _, addr := range c.candidates() {
-		err := c.fetchMetadata(ctx, addr)
-		if err == nil {
-			c.meta.finish(nil)
-			c.conns.retire(c.knownAddrs())
-			return nil
+	ctx, cancel := context.WithCancel(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel() // who is asked and not needed any more
+	next := c.candidates()
+	answers := make(chan error, len(next))
+	asked, reasons := 0, []error(nil)
+	ask := func() {
+		addr := next[0]
+		next = next[1:]
+		asked++
+		asking.Go(func() {
+			err := c.fetchMetadata(ctx, addr)
+			c.meta.noteAnswer(addr, err == nil)
+			answers <- err
+		})
+	}
+	slow := time.NewTimer(hedge)
+	defer slow.Stop()
+	for len(reasons) < asked || len(next) > 0 && ctx.Err() == nil {
+		if len(reasons) == asked {
+			ask()
+			slow.Reset(hedge)
 		}
-		reasons = append(reasons, err)
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-			break
+		select {
+		case err := <-answers:
+			if err == nil {
+				c.meta.finish(nil)
+				c.conns.retire(c.knownAddrs())
+				return nil
+			}
+			reasons = append(reasons, err)
+			if errors.Is(err, ErrClosed) {
+				next = nil
+			}
+		case <-slow.C:
+			if len(next) > 0 && ctx.Err() == nil {
+				ask()
+				slow.Reset(hedge)
+			}
 		}
 	}
 	err := joinReasons(reasons)
@@ -182,7 +216,7 @@ func (c *Client) refresh(ctx context.Context) error {
 	return err
 }
 
-// candidates lists the addresses to ask, each once.
+// candidates lists the addresses to ask, each once: those last that were asked before and have not answered since.
 func (c *Client) candidates() []string {
 	v := c.meta.view.Load()
 	var addrs []string
@@ -199,7 +233,7 @@ func (c *Client) candidates() []string {
 			addrs = append(addrs, a)
 		}
 	}
-	return addrs
+	return c.meta.mutesLast(addrs)
 }
 
 func (c *Client) knownAddrs() map[string]bool {

@@ -82,6 +82,14 @@ var topicDefaultKeys = []Key{
 	{Name: "alter.config.policy.class.name", Type: Class, Null: true, Doc: "A Java class that judges settings before they change."},
 }
 
+// earlyFailoverKeys are Ottla's own: about brokers that notice by themselves, before ZooKeeper does, that another one does not answer.
+var earlyFailoverKeys = []Key{
+	{Name: "ottla.early.failover.enable", Type: Boolean, Default: "true", Doc: "Whether leaderships move away from a broker that does not answer before its ZooKeeper session has expired, and whether such a controller is replaced."},
+	{Name: "ottla.early.failover.ping.interval.ms", Type: Int, Default: "200", check: between(10, 60000), Doc: "How long after an answer a broker pings another one again."},
+	{Name: "ottla.early.failover.timeout.ms", Type: Int, Default: "1600", check: between(100, 600000), Doc: "How long a ping may stay without answer until its receiver counts as silent; shorter pauses go unnoticed."},
+	{Name: "ottla.early.failover.hold.down.ms", Type: Int, Default: "30000", check: atLeast(0), Doc: "How long a broker that was silent and answers again cannot count as silent once more."},
+}
+
 // logKeys are about data directories and logs; most are defaults of topic settings.
 var logKeys = []Key{
 	{Name: "log.dir", Type: String, Default: "/tmp/kafka-logs", Doc: "The data directory, when log.dirs is not set."},

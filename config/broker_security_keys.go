@@ -83,5 +83,5 @@ var zooKeeperTLSKeys = []Key{
 }
 
 // brokerKeys holds every broker setting.
-var brokerKeys = newKeySet(zooKeeperKeys, identityKeys, serverKeys, topicDefaultKeys, logKeys, cleanerKeys, replicationKeys,
+var brokerKeys = newKeySet(zooKeeperKeys, identityKeys, serverKeys, topicDefaultKeys, earlyFailoverKeys, logKeys, cleanerKeys, replicationKeys,
 	coordinatorKeys, quotaKeys, securityKeys, tlsKeys, saslKeys, zooKeeperTLSKeys)

@@ -28,6 +28,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/contact"
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/controller/channel"
 	"github.com/ottla/ottla/controller/state"
@@ -71,6 +72,11 @@ type Config struct {
 	// UncleanElection returns unclean.leader.election.enable as it is when a reign begins; nil means false. Changes during a reign are for
 	// UncleanElectionEnabled and UncleanElectionDisabled to tell.
 	UncleanElection func() bool
+	// MinISR returns min.insync.replicas as it is at the moment, of all topics that do not override it and of those that do; nil means 1. It must
+	// not block.
+	MinISR func() (all int, overrides map[string]int)
+	// SessionTimeout is zookeeper.session.timeout.ms: how long a broker may be out of reach of the controller alone; 0 means 18 s.
+	SessionTimeout time.Duration
 	// RebalanceInterval is leader.imbalance.check.interval.seconds if auto.leader.rebalance.enable is on; 0 means never.
 	RebalanceInterval time.Duration
 	// ImbalancePercentage is leader.imbalance.per.broker.percentage.
@@ -105,6 +111,12 @@ func (c Config) withDefaults() Config {
 	if c.UncleanElection == nil {
 		c.UncleanElection = func() bool { return false }
 	}
+	if c.MinISR == nil {
+		c.MinISR = func() (int, map[string]int) { return 1, nil }
+	}
+	if c.SessionTimeout <= 0 {
+		c.SessionTimeout = 18 * time.Second
+	}
 	if c.ValidateTopicConfig == nil {
 		c.ValidateTopicConfig = func(map[string]string) error { return nil }
 	}
@@ -128,12 +140,14 @@ type Controller struct {
 	active   atomic.Bool
 	activeID atomic.Int32
 	stats    atomic.Pointer[Stats]
+	contact  atomic.Pointer[contact.View] // the latest view, until the event loop has looked at it
 
 	// What follows belongs to the event loop.
 	session Session // nil between sessions
 	reign   *reign  // nil while not active
 	retry   *time.Timer
-	holding bool // after a failed reign: no election before retry fires
+	seen    *contact.View // who answers, as last looked at; nil before the first time
+	holding bool          // after a failed reign: no election before retry fires
 }
 
 // Stats are numbers for gauges, as of the last event that was handled.

@@ -181,12 +181,20 @@ func (s *fakeSession) ActiveController(context.Context) (cluster.BrokerID, bool,
 }
 
 func (s *fakeSession) Elect(context.Context, int64) (Power, cluster.BrokerID, error) {
+	return s.elect(cluster.NoBroker)
+}
+
+func (s *fakeSession) Depose(_ context.Context, old cluster.BrokerID, _ int64) (Power, cluster.BrokerID, error) {
+	return s.elect(old)
+}
+
+func (s *fakeSession) elect(old cluster.BrokerID) (Power, cluster.BrokerID, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if s.over {
 		return nil, cluster.NoBroker, ErrOver
 	}
-	if s.w.controller != nil && s.w.controller != s {
+	if s.w.controller != nil && s.w.controller != s && (old == cluster.NoBroker || s.w.controller.id != old) {
 		return nil, s.w.controller.id, nil
 	}
 	s.w.controller = s

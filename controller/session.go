@@ -24,6 +24,8 @@ type Session interface {
 	// Elect tries to make this broker controller. power is nil if another one is, whom active then names. The error is ErrMoved if
 	// another one was elected at the same time.
 	Elect(ctx context.Context, nowMs int64) (power Power, active cluster.BrokerID, err error)
+	// Depose is Elect in place of a controller that is to be replaced. If another one than old has been elected meanwhile, active names it.
+	Depose(ctx context.Context, old cluster.BrokerID, nowMs int64) (power Power, active cluster.BrokerID, err error)
 	// Topics lists all topics.
 	Topics(ctx context.Context) ([]string, error)
 	// CreateTopic writes the nodes of a topic: first its overrides, then its assignment. The error carries

@@ -97,7 +97,16 @@ func (s *session) ActiveController(ctx context.Context) (cluster.BrokerID, bool,
 
 // Elect implements [Session].
 func (s *session) Elect(ctx context.Context, nowMs int64) (Power, cluster.BrokerID, error) {
-	tx, info, err := s.st.Elect(ctx, s.id, nowMs)
+	return s.elected(s.st.Elect(ctx, s.id, nowMs))
+}
+
+// Depose implements [Session].
+func (s *session) Depose(ctx context.Context, old cluster.BrokerID, nowMs int64) (Power, cluster.BrokerID, error) {
+	return s.elected(s.st.Depose(ctx, s.id, old, nowMs))
+}
+
+// elected turns the outcome of an election into power.
+func (s *session) elected(tx *store.FencedTx, info store.ControllerInfo, err error) (Power, cluster.BrokerID, error) {
 	if err != nil || tx == nil {
 		return nil, info.Broker, meaning(err)
 	}

@@ -57,7 +57,9 @@ func TestAFollowerIsKilledAndComesBack(t *testing.T) {
 
 func TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000"}})
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{
+			"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000", "ottla.early.failover.enable": "false",
+		}})
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
 		o := observe(t, c)
@@ -86,7 +88,9 @@ func TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp(t *testing.T) 
 
 func TestALeaderCutFromItsFollowersAcknowledgesNothingMore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000"}})
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: map[string]string{
+			"replica.lag.time.max.ms": "4000", "replica.socket.timeout.ms": "2000", "ottla.early.failover.enable": "false",
+		}})
 		cl := c.Client(t)
 		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 3)
 		o := observe(t, c)

@@ -1,4 +1,4 @@
-// Package peer makes the calls that a broker makes to other brokers: it follows leaders on Fetch streams, asks them where their logs
+// Package peer makes the calls that a broker makes to other brokers: it pings them, follows leaders on Fetch streams, asks them where their logs
 // end, and asks the active controller to change in-sync replicas and to prepare for a shutdown.
 //
 // gRPC stays in here. Callers see plain values, errors that carry a [kerr.Code] where a broker answered one, and contexts that bound every
@@ -88,8 +88,10 @@ type link struct {
 	conn *grpc.ClientConn
 }
 
-func (p *Peers) connect(addr string) (*link, error) {
-	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: p.cfg.Dial, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID)})
+func (p *Peers) connect(addr string) (*link, error) { return p.connectWith(addr, p.cfg.Dial) }
+
+func (p *Peers) connectWith(addr string, d dial.Dialer) (*link, error) {
+	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: d, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID)})
 	if err != nil {
 		return nil, err
 	}

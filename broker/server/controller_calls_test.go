@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/ottla/ottla/broker/contact"
 	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -114,5 +115,31 @@ func TestWithoutAControllerNobodyIs(t *testing.T) {
 	}
 	if res, err := c.ControlledShutdown(t.Context(), &ottlapb.ControlledShutdownRequest{}); err != nil || kerr.Code(res.ErrorCode) != kerr.NotController {
 		t.Errorf("%v, %v", res, err)
+	}
+}
+
+// heard notes what it is told.
+type heard struct {
+	from cluster.BrokerID
+	lost []contact.Lost
+}
+
+func (h *heard) Heard(from cluster.BrokerID, lost []contact.Lost) { h.from, h.lost = from, lost }
+
+func TestPing(t *testing.T) {
+	h := &heard{}
+	w := newWorld(t, func(d *Deps) { d.Contacts = h })
+	res, err := ottlapb.NewPeerServiceClient(w.dial("")).Ping(t.Context(), &ottlapb.PingRequest{
+		BrokerId: 5, Silent: []*ottlapb.SilentBroker{{BrokerId: 6, Refused: true}, {BrokerId: 7}},
+	})
+	if err != nil || res.GetBrokerId() != int32(self) {
+		t.Errorf("broker %d answers, %v", res.GetBrokerId(), err)
+	}
+	if d := cmp.Diff(&heard{5, []contact.Lost{{Broker: 6, Loss: contact.Refused}, {Broker: 7, Loss: contact.Silent}}}, h, cmp.AllowUnexported(heard{})); d != "" {
+		t.Error(d)
+	}
+	w = newWorld(t)
+	if _, err := ottlapb.NewPeerServiceClient(w.dial("")).Ping(t.Context(), &ottlapb.PingRequest{}); err != nil {
+		t.Errorf("without anybody to hear: %v", err)
 	}
 }

@@ -58,6 +58,8 @@ type Deps struct {
 	Partitions Partitions
 	// ProducerIDs are for producers that want one; nil answers COORDINATOR_NOT_AVAILABLE.
 	ProducerIDs ProducerIDs
+	// Contacts hears what other brokers say in their pings; nil means that nobody does.
+	Contacts Contacts
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
@@ -84,6 +86,7 @@ type Server struct {
 	ottlapb.UnsafeControllerServiceServer
 	ottlapb.UnsafeRecordServiceServer
 	ottlapb.UnsafeTransactionServiceServer
+	ottlapb.UnsafePeerServiceServer
 
 	deps   Deps
 	limits Limits
@@ -135,6 +138,7 @@ func (s *Server) Register(g *grpc.Server) {
 	ottlapb.RegisterControllerServiceServer(g, s)
 	ottlapb.RegisterRecordServiceServer(g, s)
 	ottlapb.RegisterTransactionServiceServer(g, s)
+	ottlapb.RegisterPeerServiceServer(g, s)
 	grpc_health_v1.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
 }

@@ -28,13 +28,19 @@ type link struct {
 	mu       sync.Mutex
 	unacked  []*inflight
 	deadline *time.Timer // of the first unanswered request
+	doubt    *time.Timer // runs while there is an unanswered request
 	dead     bool
 }
 
 type inflight struct {
 	batches []*batch
+	sent    time.Time
 	due     time.Time
 }
+
+// doubtAfter is how long an answer may take until the producer looks whether another broker leads by now. The leader may be frozen, or cut off,
+// and then nobody says so on this stream.
+const doubtAfter = 400 * time.Millisecond
 
 // connect opens a stream to the broker, within the request timeout.
 func (s *sender) connect() (*link, error) {
@@ -53,6 +59,8 @@ func (s *sender) connect() (*link, error) {
 	l := &link{sender: s, stream: stream, addr: addr, ctx: ctx, cancel: cancel, done: make(chan struct{})}
 	l.deadline = time.AfterFunc(time.Hour, l.expire)
 	l.deadline.Stop()
+	l.doubt = time.AfterFunc(time.Hour, l.wonder)
+	l.doubt.Stop()
 	s.producer.wait.Go(l.read)
 	return l, nil
 }
@@ -112,9 +120,11 @@ func (l *link) enlist(batches []*batch) bool {
 		return false
 	}
 	l.sender.unacked.Add(1)
-	l.unacked = append(l.unacked, &inflight{batches: batches, due: time.Now().Add(patience)})
+	now := time.Now()
+	l.unacked = append(l.unacked, &inflight{batches: batches, sent: now, due: now.Add(patience)})
 	if len(l.unacked) == 1 {
 		l.deadline.Reset(patience)
+		l.doubt.Reset(doubtAfter)
 	}
 	return true
 }
@@ -127,6 +137,35 @@ func (l *link) expire() {
 	if overdue {
 		l.cancel(kerr.RequestTimedOut.With(fmt.Sprintf("%s has not answered within %v", l.addr, l.sender.producer.cfg.patience())))
 	}
+}
+
+// wonder looks, while the first unanswered request is late, whether one of its partitions has another leader by now: then the stream ends, and
+// everything unanswered is sent again. It asks for metadata until there is an answer.
+func (l *link) wonder() {
+	l.mu.Lock()
+	if len(l.unacked) == 0 || l.dead {
+		l.mu.Unlock()
+		return
+	}
+	first := l.unacked[0]
+	late := time.Since(first.sent)
+	if late < doubtAfter {
+		l.doubt.Reset(doubtAfter - late)
+		l.mu.Unlock()
+		return
+	}
+	l.doubt.Reset(doubtAfter / 4)
+	l.mu.Unlock()
+	for _, b := range first.batches {
+		b.part.mu.Lock()
+		moved := b.part.moved
+		b.part.mu.Unlock()
+		if moved {
+			l.cancel(kerr.NotLeaderOrFollower.With(fmt.Sprintf("%s has not answered for %v, and %s has another leader by now", l.addr, late.Round(time.Millisecond), b.part.id())))
+			return
+		}
+	}
+	l.sender.producer.cl.RequestRefresh()
 }
 
 // next takes the request that an answer is for.
@@ -144,6 +183,7 @@ func (l *link) next() *inflight {
 	} else {
 		l.unacked = nil
 		l.deadline.Stop()
+		l.doubt.Stop()
 	}
 	return r
 }
@@ -215,6 +255,7 @@ func match(batches []*batch, resp *ottlapb.ProduceResponse) ([]answer, bool) {
 func (l *link) end(err error) {
 	l.cancel(err)
 	l.deadline.Stop()
+	l.doubt.Stop()
 	l.mu.Lock()
 	l.dead = true
 	left := l.unacked

@@ -97,7 +97,7 @@ func (p *Producer) again(b *batch, newLeader bool) bool {
 		return false
 	}
 	part.notBefore = now
-	if !newLeader {
+	if !newLeader && !part.moved {
 		part.notBefore = now.Add(p.cfg.backoff.Wait(b.attempts))
 	}
 	part.queue = slices.Insert(part.queue, 0, b)

@@ -11,7 +11,7 @@ import (
 type Contact struct {
 	// Suspects holds the brokers that answer to nobody who could tell. They stay registered and are sent orders, but they are not elected.
 	Suspects []cluster.BrokerID
-	// Unreached holds the brokers that do not answer to the controller. Those that are not suspects as well may be fine: they cannot be told
+	// Unreached holds the brokers that do not answer to the controller, or are late. Those that are not suspects as well may be fine: they cannot be told
 	// anything, so nothing that they lead is changed and nothing is given to them.
 	Unreached []cluster.BrokerID
 	// Broken holds the pairs of brokers between which nothing passes.

@@ -76,18 +76,29 @@ func (st *Store) epoch(ctx context.Context) (epochInfo, error) {
 // A /controller that an own session still holds, an earlier one or this one after it has resigned, is a leftover: it is
 // deleted in the same transaction, so that each reign has an epoch of its own.
 func (st *Store) Elect(ctx context.Context, me cluster.BrokerID, now int64) (*FencedTx, ControllerInfo, error) {
+	return st.elect(ctx, me, cluster.NoBroker, now)
+}
+
+// Depose is [Store.Elect] that takes the place of old, if that is still the controller: its node is deleted in the same transaction. Should anybody
+// be elected meanwhile, the transaction fails on the version of /controller_epoch, which was read first.
+func (st *Store) Depose(ctx context.Context, me, old cluster.BrokerID, now int64) (*FencedTx, ControllerInfo, error) {
+	return st.elect(ctx, me, old, now)
+}
+
+// elect makes me controller, in place of nobody or of old.
+func (st *Store) elect(ctx context.Context, me, old cluster.BrokerID, now int64) (*FencedTx, ControllerInfo, error) {
 	none := ControllerInfo{Broker: cluster.NoBroker}
 	for range attempts {
+		e, err := st.ensureEpoch(ctx)
+		if err != nil {
+			return nil, none, fmt.Errorf("elect broker %d controller: %w", me, err)
+		}
 		current, taken, err := st.Controller(ctx, nil)
 		if err != nil {
 			return nil, none, fmt.Errorf("elect broker %d controller: %w", me, err)
 		}
-		if taken && !st.own.Has(current.Owner) {
+		if taken && !st.own.Has(current.Owner) && (old == cluster.NoBroker || current.Broker != old) {
 			return nil, current, nil
-		}
-		e, err := st.ensureEpoch(ctx)
-		if err != nil {
-			return nil, none, fmt.Errorf("elect broker %d controller: %w", me, err)
 		}
 		var ops []zk.Op
 		if taken {

@@ -155,6 +155,34 @@ func TestElection(t *testing.T) {
 	})
 }
 
+func TestAControllerIsDeposed(t *testing.T) {
+	onBoth(t, func(t *testing.T, e *env) {
+		ctx, place := t.Context(), e.chroot()
+		one, two, three := e.store(t, place), e.store(t, place), e.store(t, place)
+		tx := elect(t, one, 1)
+		if other, info, err := two.Depose(ctx, 2, 7, 1); other != nil || err != nil || info.Broker != 1 {
+			t.Errorf("in place of another than the controller: %v %+v %v", other, info, err)
+		}
+		tx2, info, err := two.Depose(ctx, 2, 1, 1)
+		if err != nil || tx2 == nil || tx2.Epoch() != 2 || info.Broker != 2 {
+			t.Fatalf("deposed: %v %+v %v", tx2, info, err)
+		}
+		if _, err := tx.Do(ctx, zk.CreateOp("/zombie", nil, zk.Persistent)); !errors.Is(err, ErrControllerMoved) {
+			t.Errorf("the deposed controller wrote: %v", err)
+		}
+		if err := tx.Resign(ctx); err != nil {
+			t.Errorf("resigning once more: %v", err)
+		}
+		if other, info, err := three.Depose(ctx, 3, 1, 1); other != nil || err != nil || info.Broker != 2 {
+			t.Errorf("too late: %v %+v %v", other, info, err)
+		}
+		must(t, tx2.Resign(ctx))
+		if tx3, _, err := three.Depose(ctx, 3, 2, 1); err != nil || tx3 == nil || tx3.Epoch() != 3 {
+			t.Errorf("nobody is controller: %v %v", tx3, err)
+		}
+	})
+}
+
 func TestOneOfManyWinsTheElection(t *testing.T) {
 	onBoth(t, func(t *testing.T, e *env) {
 		ctx, place := t.Context(), e.chroot()

@@ -1,0 +1,229 @@
+package brokertest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// disturbed runs a producer against a cluster while something bad happens, and returns the longest time between two acknowledgements. The topic has
+// the given replicas, the first of them leading, and needs two in sync. There are as many brokers as it takes, and broker 0 is the controller.
+func disturbed(t *testing.T, replicas []cluster.BrokerID, settings map[string]string, bad func(c *Cluster, o *observer)) time.Duration {
+	t.Helper()
+	brokers := 3
+	if slices.Contains(replicas, 3) {
+		brokers = 4
+	}
+	c := Start(t, Options{Brokers: brokers, Logger: testLogger(t), Settings: settings})
+	cl := c.Client(t)
+	replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, replicas...)
+	o := observe(t, c)
+	stop := load(t, cl, "r")
+	<-time.After(3 * time.Second)
+	bad(c, o)
+	<-time.After(5 * time.Second)
+	h := stop()
+	h.check(t, cl)
+	if len(h.errs) > 0 {
+		t.Errorf("%d records failed, the first with %v", len(h.errs), h.errs[0])
+	}
+	return h.gap
+}
+
+// within fails the test if nothing was acknowledged for longer.
+func within(t *testing.T, gap, most time.Duration) {
+	t.Helper()
+	t.Logf("nothing was acknowledged for %v", gap)
+	if gap > most {
+		t.Errorf("nothing was acknowledged for %v, want %v at most", gap, most)
+	}
+}
+
+// byThree and byFour are replicas led by broker 1, in clusters of three and of four.
+var byThree, byFour = []cluster.BrokerID{1, 2, 0}, []cluster.BrokerID{1, 2, 3}
+
+func TestAKilledLeaderIsReplacedWithinASecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			c.Kill(t, 1)
+			<-time.After(5 * time.Second)
+			if _, _, ok := registered(t, o.s, 1); !ok {
+				t.Error("ZooKeeper has noticed by itself: this test is about what happens before")
+			}
+			o.awaitISR(events, 2, 0)
+		}), time.Second)
+	})
+}
+
+func TestAKilledFollowerHoldsNobodyUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			c.Kill(t, 2)
+			o.awaitISR(events, 1, 0)
+		}), time.Second)
+	})
+}
+
+// awaitController waits until a broker is controller and returns how long that took.
+func awaitController(c *Cluster, ids ...int) time.Duration {
+	start := time.Now()
+	for !slices.ContainsFunc(ids, func(id int) bool { return c.Broker(id).IsController() }) {
+		<-time.After(10 * time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+func TestAKilledControllerIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			c.Kill(t, 0)
+			if d := awaitController(c, 1, 2); d > 3*time.Second {
+				t.Errorf("a new controller after %v", d)
+			}
+			o.awaitISR(events, 1, 2)
+			if s := o.state(events); s.Leader != 1 {
+				t.Errorf("led by %d", s.Leader)
+			}
+		}), time.Second)
+	})
+}
+
+func TestAKilledControllerThatLeadsIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, []cluster.BrokerID{0, 1, 2}, nil, func(c *Cluster, o *observer) {
+			c.Kill(t, 0)
+			o.awaitISR(events, 1, 2)
+		}), time.Second)
+	})
+}
+
+// freeze makes a broker unreachable for everybody, as SIGSTOP does; what it has received it still works on.
+func freeze(c *Cluster, id int, brokers int) (thaw func()) {
+	others := []string{zookeeperHost, clientHost}
+	for i := range brokers {
+		if i != id {
+			others = append(others, host(i))
+		}
+	}
+	for _, h := range others {
+		c.Network().Cut(host(id), h)
+	}
+	return func() {
+		for _, h := range others {
+			c.Network().Heal(host(id), h)
+		}
+	}
+}
+
+func TestAFrozenLeaderIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			thaw := freeze(c, 1, 3)
+			<-time.After(10 * time.Second)
+			if s := o.state(events); s.Leader != 2 {
+				t.Errorf("led by %d", s.Leader)
+			}
+			thaw()
+			o.awaitISR(events, 0, 1, 2)
+		}), 2500*time.Millisecond)
+	})
+}
+
+func TestAFrozenControllerThatLeadsIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, []cluster.BrokerID{0, 1, 2}, nil, func(c *Cluster, o *observer) {
+			thaw := freeze(c, 0, 3)
+			<-time.After(10 * time.Second)
+			if s := o.state(events); s.Leader != 1 {
+				t.Errorf("led by %d", s.Leader)
+			}
+			thaw()
+			o.awaitISR(events, 0, 1, 2)
+			for c.Broker(0).IsController() { // until ZooKeeper has told it, on its next connection
+				<-time.After(100 * time.Millisecond)
+			}
+		}), 2500*time.Millisecond)
+	})
+}
+
+func TestALeaderCutFromItsFollowersButNotFromZooKeeperIsReplaced(t *testing.T) {
+	for name, tc := range map[string]struct {
+		replicas []cluster.BrokerID
+		leader   int
+		others   []int
+	}{
+		"and the controller is one of them":   {byThree, 1, []int{0, 2}},
+		"and the controller reaches everyone": {byFour, 1, []int{2, 3}},
+		"and it is the controller":            {[]cluster.BrokerID{0, 1, 2}, 0, []int{1, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				within(t, disturbed(t, tc.replicas, nil, func(c *Cluster, o *observer) {
+					cut(c, tc.leader, tc.others...)
+					<-time.After(10 * time.Second)
+					if s := o.state(events); int(s.Leader) == tc.leader {
+						t.Errorf("led by %d", s.Leader)
+					}
+					heal(c, tc.leader, tc.others...)
+					o.awaitISR(events, slices.Clone(tc.replicas)...)
+				}), 2500*time.Millisecond)
+			})
+		})
+	}
+}
+
+// TestShortPausesMoveNobody freezes every broker in turn, again and again, for less than it takes to be missed.
+func TestShortPausesMoveNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			before := o.state(events)
+			for i := range 12 {
+				thaw := freeze(c, i%3, 3)
+				<-time.After(1490 * time.Millisecond)
+				thaw()
+				<-time.After(time.Duration(300+130*i) * time.Millisecond)
+			}
+			if s := o.state(events); s.LeaderEpoch != before.LeaderEpoch || len(s.ISR) != 3 {
+				t.Errorf("%+v became %+v", before, s)
+			}
+			if !c.Broker(0).IsController() {
+				t.Error("the controller was replaced")
+			}
+		})
+	})
+}
+
+// TestABrokerThatIsCutOffMovesNobody takes a follower, then the controller, away from the others; what leads among those that see each other stays.
+func TestABrokerThatIsCutOffMovesNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			for _, id := range []int{2, 0} {
+				before := o.state(events)
+				cut(c, id, (id+1)%3, (id+2)%3)
+				<-time.After(10 * time.Second)
+				if s := o.state(events); s.Leader != before.Leader || len(s.ISR) != 2 {
+					t.Errorf("without %d, %+v became %+v", id, before, s)
+				}
+				heal(c, id, (id+1)%3, (id+2)%3)
+				o.awaitISR(events, 0, 1, 2)
+				<-time.After(31 * time.Second) // a hold-down
+			}
+		}), 2500*time.Millisecond)
+	})
+}
+
+// TestWithoutEarlyMovesZooKeeperIsTheBound has the timing of Kafka: the session timeout, which ZooKeeper rounds up to its next tick (2 s).
+func TestWithoutEarlyMovesZooKeeperIsTheBound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, byThree, map[string]string{"ottla.early.failover.enable": "false", "zookeeper.session.timeout.ms": "6000"}, func(c *Cluster, o *observer) {
+			c.Kill(t, 1)
+			<-time.After(3 * time.Second)
+			if s := o.state(events); s.Leader != 1 {
+				t.Errorf("led by %d", s.Leader)
+			}
+			o.awaitISR(events, 2, 0)
+		}), 8*time.Second+500*time.Millisecond)
+	})
+}

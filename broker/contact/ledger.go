@@ -1,0 +1,177 @@
+package contact
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// ledger is a broker's account of who answers. Pure: times come from outside, and its owner serialises calls.
+//
+//	               no answer for patience, or two refusals
+//	answering ───────────────────────────────────────────────▶ lost
+//	    ▲                                                         │
+//	    └───────────────────── an answer ─────────────────────────┘ and for holdDown only refusals count
+//
+// A broker that was frozen or starved itself cannot tell who was late: after a gap between two looks everybody gets its patience anew.
+type ledger struct {
+	self     cluster.BrokerID
+	patience time.Duration // from the first ping without answer until its receiver is lost
+	holdDown time.Duration // how long after it has answered again a broker cannot become silent
+	gap      time.Duration // between two looks, above which this broker was not itself
+
+	looked time.Time
+	peers  map[cluster.BrokerID]*entry
+	told   map[cluster.BrokerID]map[cluster.BrokerID]Loss
+}
+
+// entry is the account of one broker.
+type entry struct {
+	asked    time.Time // when the first ping was sent that has no answer yet; zero if there is none
+	refusals int       // in a row
+	loss     Loss
+	since    time.Time // when asked was, for what is lost
+	spared   time.Time // until when it cannot become silent
+}
+
+func newLedger(self cluster.BrokerID, patience, holdDown, gap time.Duration) *ledger {
+	return &ledger{
+		self: self, patience: patience, holdDown: holdDown, gap: gap,
+		peers: make(map[cluster.BrokerID]*entry), told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss),
+	}
+}
+
+// watch makes the account be about the brokers with these ids and no others, and reports whether that is a change.
+func (l *ledger) watch(ids []cluster.BrokerID) (changed bool) {
+	for id := range l.peers {
+		if !slices.Contains(ids, id) {
+			delete(l.peers, id)
+			delete(l.told, id)
+			changed = true
+		}
+	}
+	for _, id := range ids {
+		if id != l.self && l.peers[id] == nil {
+			l.peers[id] = &entry{}
+			changed = true
+		}
+	}
+	return changed
+}
+
+// asked notes that a ping was sent.
+func (l *ledger) asked(id cluster.BrokerID, now time.Time) {
+	if e := l.peers[id]; e != nil && e.asked.IsZero() {
+		e.asked = now
+	}
+}
+
+// answered notes an answer and reports whether that changes what is seen.
+func (l *ledger) answered(id cluster.BrokerID, now time.Time) bool {
+	e := l.peers[id]
+	if e == nil {
+		return false
+	}
+	e.asked, e.refusals = time.Time{}, 0
+	if e.loss == 0 {
+		return false
+	}
+	if e.loss == Silent {
+		e.spared = now.Add(l.holdDown)
+	}
+	e.loss, e.since = 0, time.Time{}
+	return true
+}
+
+// refused notes that a connection was refused and reports whether that changes what is seen.
+func (l *ledger) refused(id cluster.BrokerID) bool {
+	e := l.peers[id]
+	if e == nil {
+		return false
+	}
+	if e.refusals++; e.refusals < 2 || e.loss == Refused {
+		return false
+	}
+	if e.loss == 0 {
+		e.since = e.asked
+	}
+	e.loss = Refused
+	return true
+}
+
+// look judges who is silent and reports whether that changes what is seen. It is called much more often than every gap.
+func (l *ledger) look(now time.Time) (changed bool) {
+	slept := !l.looked.IsZero() && now.Sub(l.looked) > l.gap
+	l.looked = now
+	for _, e := range l.peers {
+		switch {
+		case e.asked.IsZero() || e.loss != 0:
+		case slept:
+			e.asked = now
+		case now.Sub(e.asked) >= l.patience && !now.Before(e.spared):
+			e.loss, e.since, changed = Silent, e.asked, true
+		}
+	}
+	return changed
+}
+
+// hear notes what another broker sees and reports whether that is news.
+func (l *ledger) hear(from cluster.BrokerID, lost []Lost) bool {
+	if l.peers[from] == nil {
+		return false
+	}
+	of := make(map[cluster.BrokerID]Loss, len(lost))
+	for _, s := range lost {
+		of[s.Broker] = s.Loss
+	}
+	if maps.Equal(of, l.told[from]) {
+		return false
+	}
+	l.told[from] = of
+	return true
+}
+
+// own returns what this broker tells the others, in order.
+func (l *ledger) own() []Lost {
+	var out []Lost
+	for _, id := range slices.Sorted(maps.Keys(l.peers)) {
+		if loss := l.peers[id].loss; loss != 0 {
+			out = append(out, Lost{id, loss})
+		}
+	}
+	return out
+}
+
+// late is how long an answer may take until its broker is in doubt.
+const late = 100 * time.Millisecond
+
+// doubtful reports whether an answer is late, or something went wrong already.
+func (e *entry) doubtful(now time.Time) bool {
+	return e.loss == 0 && !e.asked.IsZero() && (e.refusals > 0 || now.Sub(e.asked) >= late)
+}
+
+// view returns everything that is seen.
+func (l *ledger) view(now time.Time) *View {
+	v := &View{
+		Self: l.self, Brokers: append(slices.Collect(maps.Keys(l.peers)), l.self),
+		Own: make(map[cluster.BrokerID]Loss), Since: make(map[cluster.BrokerID]time.Time),
+		Told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss),
+	}
+	slices.Sort(v.Brokers)
+	for id, e := range l.peers {
+		if e.loss != 0 {
+			v.Own[id], v.Since[id] = e.loss, e.since
+			continue
+		}
+		if e.doubtful(now) {
+			v.Doubtful = append(v.Doubtful, id)
+		}
+		if told := l.told[id]; len(told) > 0 {
+			v.Told[id] = told // immutable: hear replaces it
+		}
+	}
+	slices.Sort(v.Doubtful)
+	return v
+}
