@@ -18,6 +18,7 @@ const (
 	stop            evil = "stop"
 	pause           evil = "pause"
 	blink           evil = "blink"
+	killAll         evil = "kill -9 all brokers"
 	zookeeperKill   evil = "kill -9 ZooKeeper"
 	zookeeperPause  evil = "pause ZooKeeper"
 	cutPeer         evil = "cut from a broker"
@@ -29,7 +30,7 @@ const (
 )
 
 var (
-	evils       = []evil{kill, kill, stop, pause, pause, blink, zookeeperKill, zookeeperPause}
+	evils       = []evil{kill, kill, killAll, stop, pause, pause, blink, zookeeperKill, zookeeperPause}
 	networkEvil = []evil{cutPeer, cutOneWay, cutPeers, cutZooKeeper, cutIsland, cutAcknowledged}
 )
 
@@ -59,7 +60,7 @@ func (f fault) ofZooKeeper() bool { return f.evil == zookeeperKill || f.evil == 
 func (f fault) String() string {
 	who := fmt.Sprintf(" of partition %d", f.partition)
 	switch {
-	case f.ofZooKeeper():
+	case f.ofZooKeeper(), f.evil == killAll:
 		return fmt.Sprintf("%s for %v", f.evil, f.hold)
 	case f.role == anyone:
 		who = fmt.Sprintf(" %d", f.number+1)
@@ -125,7 +126,7 @@ func (p *planner) fault() fault {
 		f.hold = p.between(0.2, 0.9)
 	case zookeeperPause:
 		f.hold = p.between(0.3, 1.5)
-	case kill, stop, zookeeperKill:
+	case kill, killAll, stop, zookeeperKill:
 		f.hold = p.between(0, 1.7)
 	default:
 		f.hold = p.between(0.5, 2.2)
@@ -172,7 +173,7 @@ func TestTheSameSeedPlansTheSameAttacks(t *testing.T) {
 				}
 			}
 		}
-		want := 6
+		want := 7
 		if network {
 			want += len(networkEvil)
 		}
