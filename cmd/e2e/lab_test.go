@@ -16,7 +16,7 @@ import (
 type lab struct {
 	t     *testing.T
 	nodes int
-	net   int // the third byte of the addresses and part of the names
+	id    int // of the process of the test: runs at the same time have names and addresses of their own
 }
 
 // newLab builds the network, or says why there can be none here.
@@ -28,7 +28,7 @@ func newLab(t *testing.T, nodes int) (l *lab, why string) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		return nil, "there is no ip command (iproute2)"
 	}
-	l = &lab{t: t, nodes: nodes, net: os.Getpid() % 250}
+	l = &lab{t: t, nodes: nodes, id: os.Getpid()}
 	t.Cleanup(l.close)
 	for i := 1; i < nodes; i++ {
 		if out, err := exec.Command("ip", "netns", "add", l.space(i)).CombinedOutput(); err != nil {
@@ -67,16 +67,16 @@ func newLab(t *testing.T, nodes int) (l *lab, why string) {
 }
 
 // space is the name of a node's namespace.
-func (l *lab) space(i int) string { return fmt.Sprintf("ottla%d-%d", l.net, i) }
+func (l *lab) space(i int) string { return fmt.Sprintf("ottla%d-%d", l.id, i) }
 
-// port is the name of a node's end of the cable to another.
-func (l *lab) port(i, j int) string { return fmt.Sprintf("ottla%d-%d%d", l.net, i, j) }
+// port is the name of a node's end of the cable to another; 15 characters at most.
+func (l *lab) port(i, j int) string { return fmt.Sprintf("ot%d-%d%d", l.id, i, j) }
 
 // mac is the hardware address of that end.
-func (l *lab) mac(i, j int) string { return fmt.Sprintf("02:00:00:%02x:%02x:%02x", l.net, i, j) }
+func (l *lab) mac(i, j int) string { return fmt.Sprintf("02:00:00:00:%02x:%02x", i, j) }
 
 // host is a node's address, of a network that is reserved for tests of networks (RFC 2544).
-func (l *lab) host(i int) string { return fmt.Sprintf("198.18.%d.%d", l.net, i+1) }
+func (l *lab) host(i int) string { return fmt.Sprintf("198.18.%d.%d", l.id/40%250, l.id%40*6+i+1) }
 
 // neighbour is the command that makes what node i sends to node j arrive, or not.
 func (l *lab) neighbour(i, j int, arrives bool) string {
