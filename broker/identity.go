@@ -175,13 +175,8 @@ func (b *Broker) connectZooKeeper(ctx context.Context, dir string) (*store.OwnSe
 	if err != nil {
 		return nil, fmt.Errorf("connect to ZooKeeper at %s within %v: %w; is ZooKeeper running there? (zookeeper.connect, zookeeper.connection.timeout.ms)", cfg.Connect, cfg.ConnectTimeout, err)
 	}
-	b.onClose(func(ctx context.Context) error {
-		err := b.zk.Close(ctx)
-		if err == nil {
-			_ = b.cfg.FS.Remove(filepath.Join(dir, sessionFile)) // the session is closed: the file is of no use, and harmless
-		}
-		return err
-	})
+	// The file stays: nobody knows for sure that ZooKeeper has heard the farewell, and to end a session that is over costs the next start a round trip.
+	b.onClose(b.zk.Close)
 	b.registrar = newRegistrar(b, own, dir)
 	return own, nil
 }

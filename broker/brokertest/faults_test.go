@@ -268,3 +268,22 @@ func TestStartsThatMustFail(t *testing.T) {
 		}
 	})
 }
+
+// TestABrokerThatStopsWithoutZooKeeperIsBackAtOnce stops a broker that cannot say farewell to ZooKeeper, which keeps the session for a while. The next
+// process ends it, as after a crash.
+func TestABrokerThatStopsWithoutZooKeeperIsBackAtOnce(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"in the session's time": 0, "after it, by the broker's own clock": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := Start(t, Options{Settings: map[string]string{"zookeeper.session.timeout.ms": "18000"}})
+				c.Network().Cut(host(0), zookeeperHost)
+				<-time.After(wait)
+				c.Stop(t, 0)
+				c.Network().Heal(host(0), zookeeperHost)
+				if err := c.TryRestart(0); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
