@@ -6,7 +6,7 @@ GENBIN := $(CURDIR)/bin/gen
 FUZZTIME ?= 10s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: torture kill-rounds build run test race lint check bench bench-zookeeper fuzz proto fix e2e
+.PHONY: torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -37,6 +37,9 @@ bench: build ## compare with a bare gRPC stream and with franz-go against kfake,
 
 bench-zookeeper: build ## compare the embedded ZooKeeper with Apache's, in one run; needs Java and Debian's package zookeeper
 	$(GO) run ./cmd/ottla-bench -zookeeper -rounds 5
+
+bench-failover: build ## how long failovers of three brokers take, 30 times each fault (half an hour); then the controller's with many partitions
+	$(GO) run ./cmd/ottla-bench -failover -runs 30 -failover-partitions 2000,10000
 
 kill-rounds: ## 50 rounds of kill -9 under load on a real disk, checked after each
 	OTTLA_E2E_ROUNDS=50 $(GO) test -count=1 -run TestRoundsOfKillNine -v ./cmd/e2e

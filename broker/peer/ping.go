@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -22,7 +23,7 @@ type Line struct {
 	peers   *Peers
 	id      cluster.BrokerID
 	link    *link       // nil before the first ping
-	refused atomic.Bool // the last attempt to connect was refused
+	refused atomic.Bool // the last attempt to connect was refused, or ended without a word from the other side
 }
 
 // Line returns a line to a broker; nothing is connected yet. The caller closes it.
@@ -67,7 +68,28 @@ func (l *Line) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	conn, err := dial(ctx, addr)
 	l.refused.Store(errors.Is(err, syscall.ECONNREFUSED))
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return &greeting{Conn: conn, line: l}, nil
+}
+
+// greeting is a connection that notes if it ends before anything was received: a proxy in front of a broker that is gone accepts connections, and
+// can only hang up. A broker that is frozen says nothing, and neither does its system.
+type greeting struct {
+	net.Conn
+	line  *Line
+	heard bool // anything; belongs to the reader
+}
+
+// Read implements net.Conn.
+func (g *greeting) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	g.heard = g.heard || n > 0
+	if !g.heard && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		g.line.refused.Store(true)
+	}
+	return n, err
 }
 
 // Broken implements [contact.Line].

@@ -96,6 +96,30 @@ func TestPings(t *testing.T) {
 			t.Errorf("noticed after %v", d)
 		}
 
+		// A proxy accepts and hangs up.
+		l, err := w.net.Listen("host-2:9092")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var accepting sync.WaitGroup
+		accepting.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Close()
+			}
+		})
+		if err := ping(); err == nil {
+			t.Error("the connection that broke is not there any more")
+		}
+		if err := ping(); !errors.Is(err, contact.ErrRefused) {
+			t.Errorf("a connection that ends without a word: %v", err)
+		}
+		l.Close()
+		accepting.Wait()
+
 		_, stop = w.answers(7)
 		if err := ping(); err == nil || errors.Is(err, contact.ErrRefused) {
 			t.Errorf("another broker at that address: %v", err)

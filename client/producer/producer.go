@@ -326,6 +326,9 @@ func (p *Producer) assignLocked(part *partition) {
 		part.moved = true
 		return
 	}
+	if s != nil && part.sender != nil {
+		part.notBefore = time.Time{} // what was waited for may be this
+	}
 	part.sender = s
 	part.place = idle
 	part.offerLocked()

@@ -150,6 +150,31 @@ func TestALeaderThatMovesIsFollowed(t *testing.T) {
 	}
 }
 
+// TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads cuts the leader off without a word: nobody will ever answer what is in flight.
+func TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		fc := fakecluster.New(t, 3)
+		fc.CreateTopic("orders", 1)
+		p := start(t, fc)
+		y := newTally()
+		y.send(t, p, 0, 0)
+		flush(t, p)
+		fc.Net.Cut(fakecluster.ClientHost, fakecluster.Host(1))
+		from := time.Now()
+		y.send(t, p, 1, 1000)
+		<-time.After(2 * time.Second) // as long as it leads, it may still answer
+		fc.SetLeader(orders, 2)
+		flush(t, p)
+		y.check(t, 0, 1000, isNil)
+		if took := time.Since(from) - 2*time.Second; took > time.Second {
+			t.Errorf("left %v after another broker led", took)
+		}
+		if diff := cmp.Diff(numbers(0, 1000), fc.Values(orders)); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestRecordsWaitForAPartitionWithoutALeader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		fc := fakecluster.New(t, 2)

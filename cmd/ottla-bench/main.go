@@ -8,6 +8,8 @@
 // memory warm, because on a virtual machine cold pages cap any log at a fraction of its speed. It prints records/s, MB/s, CPU
 // seconds per GB on both sides, the broker's peak memory, and the ratios ottla/bare and ottla/franz.
 //
+// With -failover it measures how long failovers take (see failoverPlan).
+//
 // With -zookeeper it measures the embedded ZooKeeper next to Apache's (see zooPlan).
 package main
 
@@ -62,6 +64,7 @@ func run() int {
 		err = role(ctx, os.Args[1:])
 	} else {
 		p, zoo, zookeeper := plan{}, zooPlan{}, false
+		fail, failing := failoverPlan{}, false
 		flag.IntVar(&p.rounds, "rounds", 3, "rounds; the median is reported")
 		flag.Float64Var(&p.scale, "scale", 1, "multiplies the number of records (5,000,000 of 100 B, 1,000,000 of 1 KiB)")
 		flag.StringVar(&p.only, "only", "", "comma-separated systems to run: bare,franz,ottla (default all)")
@@ -76,8 +79,15 @@ func run() int {
 		flag.IntVar(&p.starts, "starts", 0, "measure only this many starts on an empty directory")
 		flag.BoolVar(&zookeeper, "zookeeper", false, "compare the embedded ZooKeeper with Apache's instead (uses -rounds, -scale, -dir, -ottla)")
 		flag.StringVar(&zoo.classpath, "apache-classpath", debianClasspath(), "class path of Apache ZooKeeper, for -zookeeper")
+		flag.BoolVar(&failing, "failover", false, "measure failovers of three brokers instead (uses -runs, -dir, -ottla)")
+		flag.IntVar(&fail.runs, "runs", 30, "how often to do each fault, for -failover")
+		flag.StringVar(&fail.only, "fault", "", "only the faults whose name contains this, for -failover")
+		flag.StringVar(&fail.partitions, "failover-partitions", "", "comma-separated numbers of partitions with which the controller is killed, up to five times each, for -failover")
 		flag.Parse()
-		if zookeeper {
+		if failing {
+			fail.dir, fail.binary = p.dir, p.binary
+			err = fail.run(ctx)
+		} else if zookeeper {
 			zoo.rounds, zoo.scale, zoo.dir, zoo.binary = p.rounds, p.scale, p.dir, p.binary
 			err = zoo.run(ctx)
 		} else {
