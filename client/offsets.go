@@ -143,13 +143,16 @@ func (c *Client) listOnce(ctx context.Context, isolation Isolation, at map[clust
 	for tp, err := range failed {
 		locked(tp, OffsetResult{Offset: cluster.UnknownOffset, Timestamp: -1, LeaderEpoch: -1, Err: err})
 	}
+	times := map[cluster.BrokerID]map[cluster.TopicPartition]int64{}
+	for id, parts := range byLeader { // before anything is reported: at may change then
+		times[id] = make(map[cluster.TopicPartition]int64, len(parts))
+		for tp := range parts {
+			times[id][tp] = at[tp]
+		}
+	}
 	var wg sync.WaitGroup
 	for id, parts := range byLeader {
-		times := make(map[cluster.TopicPartition]int64, len(parts))
-		for tp := range parts {
-			times[tp] = at[tp]
-		}
-		wg.Go(func() { c.listOn(ctx, id, isolation, parts, times, locked) })
+		wg.Go(func() { c.listOn(ctx, id, isolation, parts, times[id], locked) })
 	}
 	wg.Wait()
 }
