@@ -27,6 +27,7 @@ type batch struct {
 	buf      *[]byte         // the builder's buffer, from wire.Pool
 	reserved int64           // bytes of the budget
 
+	first     uint64 // the position of its first record among all that the partition took, from 1
 	created   time.Time
 	createdMs int64
 	count     int
@@ -35,6 +36,16 @@ type batch struct {
 
 	attempts int // how often it was taken to be sent; under the partition's lock
 	taken    int // its size when it was last taken; likewise
+
+	// With idempotence, under the partition's lock, see numbering.
+	numbered bool // it has been taken to be sent, and has the three below; otherwise they are -1
+	id       cluster.ProducerID
+	epoch    int16
+	sequence int32 // of its first record
+	doubt    bool  // an attempt to send it may have brought it into the log
+	refused  bool  // its numbers were not the next ones
+	stale    bool  // data has other numbers
+	large    bool  // a request that it was in was too large
 
 	data  record.Batch // once sealed
 	owner mem.Buffer   // of data
@@ -66,7 +77,8 @@ func newBatch(p *partition, size int) *batch {
 	now := time.Now()
 	return &batch{
 		part: p, builder: record.NewBuilder(*buf, size), buf: buf, reserved: int64(size),
-		created: now, createdMs: now.UnixMilli(),
+		first: p.accepted + 1, created: now, createdMs: now.UnixMilli(),
+		id: cluster.NoProducerID, epoch: -1, sequence: -1,
 	}
 }
 
@@ -103,18 +115,31 @@ func (b *batch) size() int {
 	return b.builder.EstimatedSize()
 }
 
-// seal makes the batch ready to be sent. A batch that is sent again stays as it is.
+// seal makes the batch ready to be sent. A batch that is sent again stays as it is, unless it has got other numbers.
 func (b *batch) seal(cfg *config) error {
 	if b.data != nil {
+		if b.stale {
+			b.restamp()
+		}
 		return nil
 	}
-	// The place for idempotence: producer id, epoch and the partition's next sequence number instead of -1, -1, -1.
-	data, err := b.builder.Finish(cfg.codec, cfg.level, int64(cluster.NoProducerID), -1, -1, false)
+	data, err := b.builder.Finish(cfg.codec, cfg.level, int64(b.id), b.epoch, b.sequence, false)
 	if err != nil {
 		return err
 	}
 	b.own(data)
 	return nil
+}
+
+// restamp writes new numbers into a copy of the batch: gRPC may still hold the bytes with the old ones.
+func (b *batch) restamp() {
+	buf := wire.Pool.Get(len(b.data))
+	copy(*buf, b.data)
+	b.owner.Free()
+	b.buf, b.stale = buf, false
+	data := record.Batch(*buf)
+	data.SetProducer(int64(b.id), b.epoch, b.sequence)
+	b.own(data)
 }
 
 // own takes a finished batch and gives it the owner under which gRPC sends it.
@@ -152,7 +177,7 @@ func (b *batch) free(m *budget) {
 }
 
 // split rebuilds a sealed batch as two of about half its size each, for brokers that found it too large (KIP-126). The halves share the
-// reservation, the age and the attempts of the whole.
+// reservation, the age, the attempts and the numbers of the whole.
 func (b *batch) split(cfg *config) ([2]*batch, error) {
 	half := (b.count + 1) / 2
 	var parts [2]*batch
@@ -163,7 +188,16 @@ func (b *batch) split(cfg *config) ([2]*batch, error) {
 		if i == 1 {
 			n = b.count - half
 		}
-		part := &batch{part: b.part, created: b.created, createdMs: b.createdMs, attempts: b.attempts, count: n}
+		part := &batch{
+			part: b.part, first: b.first, created: b.created, createdMs: b.createdMs, attempts: b.attempts, count: n,
+			numbered: b.numbered, id: b.id, epoch: b.epoch, sequence: b.sequence,
+		}
+		if i == 1 {
+			part.first += uint64(half)
+			if b.numbered {
+				part.sequence = advance(b.sequence, half)
+			}
+		}
 		builder := record.NewBuilder(nil, maxBuilderSize)
 		for range n {
 			if !it.Next() {

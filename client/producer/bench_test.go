@@ -19,16 +19,18 @@ func BenchmarkSendAsync(b *testing.B) {
 		for _, batch := range []int{16384, 256 << 10, 1 << 20} {
 			for _, partitions := range []int32{1, 8} {
 				for _, callback := range []bool{false, true} {
-					b.Run(fmt.Sprintf("value=%d/batch=%d/partitions=%d/callback=%v", size, batch, partitions, callback), func(b *testing.B) {
-						benchmarkSendAsync(b, size, batch, partitions, callback)
-					})
+					for _, idempotent := range []bool{false, true} {
+						b.Run(fmt.Sprintf("value=%d/batch=%d/partitions=%d/callback=%v/idempotent=%v", size, batch, partitions, callback, idempotent), func(b *testing.B) {
+							benchmarkSendAsync(b, size, batch, partitions, callback, idempotent)
+						})
+					}
 				}
 			}
 		}
 	}
 }
 
-func benchmarkSendAsync(b *testing.B, size, batch int, partitions int32, callback bool) {
+func benchmarkSendAsync(b *testing.B, size, batch int, partitions int32, callback, idempotent bool) {
 	fc := fakecluster.New(b, 1)
 	fc.Discard = true
 	fc.CreateTopic("bench", partitions)
@@ -37,7 +39,7 @@ func benchmarkSendAsync(b *testing.B, size, batch int, partitions int32, callbac
 		b.Fatal(err)
 	}
 	defer cl.Close()
-	p, err := producer.New(cl, producer.BatchSize(batch), producer.WithAcks(producer.AcksLeader))
+	p, err := producer.New(cl, producer.BatchSize(batch), producer.Idempotence(idempotent))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package producer
 
 import (
 	"time"
+
+	"github.com/ottla/ottla/proto/cluster"
 )
 
 // housekeeping is the producer's own goroutine, from New until the producer is aborted. It follows the metadata, which gives partitions to the
@@ -75,46 +77,52 @@ func (p *Producer) expire(now time.Time) (next time.Time, any bool) {
 	for _, t := range *p.topics.Load() {
 		for _, part := range *t.parts.Load() {
 			part.mu.Lock()
-			doomed, flying, due := part.expireLocked(now, p.cfg.deliveryTimeout)
+			n, due := part.expireLocked(now, p.cfg.deliveryTimeout)
 			part.mu.Unlock()
 			if !due.IsZero() && due.Before(next) {
 				next = due
 			}
-			p.conclude(doomed, flying, p.timedOut(nil))
+			if n > 0 {
+				p.deliver(part)
+			}
 		}
 	}
 	return next, true
 }
 
-// expireLocked marks the batches whose time is over as reported and returns them in order, those in flight first, with their number, and when
-// the next one's time is over.
-func (p *partition) expireLocked(now time.Time, patience time.Duration) (doomed []*batch, flying int, due time.Time) {
+// expireLocked fails the batches whose time is over and returns their number, and when the next one's time is over. Those in flight keep their
+// buffers until they land.
+func (p *partition) expireLocked(now time.Time, patience time.Duration) (n int, due time.Time) {
+	var last error
+	if p.topic.producer.cfg.idempotent && p.numbers.id < 0 {
+		last = p.topic.producer.whyUnnumbered()
+	}
+	late := p.topic.producer.timedOut(last)
 	for _, b := range p.flying {
 		if b.reported {
 			continue
 		}
 		if at := b.created.Add(patience); now.Before(at) {
-			return doomed, len(doomed), at
+			return n, at
 		}
-		b.reported = true
-		doomed = append(doomed, b)
+		p.concludeLocked(outcome{batch: b, base: cluster.UnknownOffset, appendTime: -1, bytes: b.taken, err: p.failure(late)})
+		n++
 	}
-	flying = len(doomed)
 	for len(p.queue) > 0 || p.open != nil {
 		if len(p.queue) == 0 {
 			if at := p.open.created.Add(patience); now.Before(at) {
-				return doomed, flying, at
+				return n, at
 			}
 			p.closeLocked()
 		}
 		b := p.queue[0]
 		if at := b.created.Add(patience); now.Before(at) {
-			return doomed, flying, at
+			return n, at
 		}
-		b.reported = true
 		p.queue = p.queue[1:]
 		p.backlog.Add(-1)
-		doomed = append(doomed, b)
+		p.failLocked(b, late)
+		n++
 	}
-	return doomed, flying, time.Time{}
+	return n, time.Time{}
 }

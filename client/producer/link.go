@@ -91,7 +91,7 @@ func (l *link) send(batches []*batch) {
 	s := l.sender
 	answered := s.producer.cfg.acks != AcksNone
 	if answered && !l.enlist(batches) {
-		s.fail(batches, kerr.NetworkException.With("the produce stream ended"))
+		s.fail(batches, kerr.NetworkException.With("the produce stream ended"), true)
 		return
 	}
 	err := l.stream.Send(s.request(batches))
@@ -103,7 +103,7 @@ func (l *link) send(batches []*batch) {
 		return
 	}
 	if err != nil {
-		s.fail(batches, kerr.NetworkException.With("the produce stream ended"))
+		s.fail(batches, kerr.NetworkException.With("the produce stream ended"), false)
 		return
 	}
 	for _, b := range batches {
@@ -269,7 +269,7 @@ func (l *link) end(err error) {
 	}
 	for _, r := range left {
 		s.unacked.Add(-1)
-		s.fail(r.batches, err)
+		s.fail(r.batches, err, false)
 	}
 	s.notify()
 }

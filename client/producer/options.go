@@ -34,6 +34,8 @@ type Option func(*config)
 
 type config struct {
 	acks            Acks
+	idempotent      bool
+	chosen          bool // idempotent was chosen
 	linger          time.Duration
 	batchSize       int
 	maxRequestSize  int
@@ -55,6 +57,11 @@ type config struct {
 
 // WithAcks is acks. Default: [AcksAll].
 func WithAcks(a Acks) Option { return func(c *config) { c.acks = a } }
+
+// Idempotence makes brokers recognise what they have already, so that a retry writes nothing twice and puts nothing out of order
+// (enable.idempotence, KIP-98). It needs AcksAll, retries and at most five requests in flight. Default: true if these allow it; with
+// Idempotence(true) it is an error if they do not.
+func Idempotence(on bool) Option { return func(c *config) { c.idempotent, c.chosen = on, true } }
 
 // Linger is how long a batch that is not full waits for more records (linger.ms). Default: 0; batches still fill while earlier ones are on
 // their way.
@@ -138,6 +145,7 @@ type BatchReport struct {
 func newConfig(cl *client.Client, opts []Option) (config, error) {
 	c := config{
 		acks:            AcksAll,
+		idempotent:      true,
 		batchSize:       16384,
 		maxRequestSize:  1 << 20,
 		bufferMemory:    32 << 20,
@@ -175,6 +183,10 @@ func newConfig(cl *client.Client, opts []Option) (config, error) {
 	check(c.backoff.First >= 0 && c.backoff.Max >= c.backoff.First, "retry back-off is %v to %v, must not be negative nor shrink", c.backoff.First, c.backoff.Max)
 	check(c.deliveryTimeout >= c.linger+c.requestTimeout,
 		"delivery timeout is %v, must be at least linger plus request timeout (%v)", c.deliveryTimeout, c.linger+c.requestTimeout)
+	if conflict := c.conflict(); c.idempotent && conflict != "" {
+		check(!c.chosen, "%s", conflict)
+		c.idempotent = false
+	}
 	if err := c.codec.CheckLevel(c.level); err != nil {
 		check(false, "%w", err)
 	}
@@ -183,7 +195,20 @@ func newConfig(cl *client.Client, opts []Option) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// perPartition is how many unanswered batches a partition may have. With retries it is one, because only a batch whose predecessors
+// conflict returns what rules idempotence out, in Kafka's words (ProducerConfig, F§6.4); "" if nothing does.
+func (c *config) conflict() string {
+	switch {
+	case c.retries == 0:
+		return "Must set retries to non-zero when using the idempotent producer."
+	case c.acks != AcksAll:
+		return "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence."
+	case c.maxInFlight > maxNumberedInFlight:
+		return "Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer."
+	}
+	return ""
+}
+
+// perPartition is how many unanswered batches a partition may have without idempotence. With retries it is one, because only a batch whose predecessors
 // are answered can be sent again without getting behind a later one.
 func (c *config) perPartition() int {
 	if c.retries > 0 && c.acks != AcksNone {

@@ -39,6 +39,12 @@ type partition struct {
 	sticky    int   // bytes appended since this became the sticky partition
 	dead      error // set when the producer is closed: no more batches
 
+	numbers numbering // with idempotence
+
+	outcomes      []outcome  // not told yet, in the order of the batches
+	spareOutcomes [1]outcome // room for the usual case
+	delivering    bool       // a goroutine tells them
+
 	accepted uint64 // records taken
 	finished uint64 // records with an outcome; they finish in order
 	waiters  []flushWaiter
@@ -47,6 +53,13 @@ type partition struct {
 type flushWaiter struct {
 	upTo uint64
 	done chan struct{}
+}
+
+func newPartition(t *topic, index int32) *partition {
+	return &partition{
+		topic: t, index: index, target: t.producer.cfg.batchSize,
+		numbers: numbering{id: cluster.NoProducerID, spent: cluster.NoProducerID},
+	}
 }
 
 func (p *partition) id() cluster.TopicPartition {
@@ -102,20 +115,31 @@ func (p *partition) closeLocked() {
 // takes the open batch although it might still linger.
 func (p *partition) nextLocked(now time.Time, eager bool) (b *batch, at time.Time) {
 	cfg := &p.topic.producer.cfg
-	if len(p.flying) >= cfg.perPartition() {
+	if len(p.flying) >= p.limitLocked() {
 		return nil, time.Time{}
 	}
 	if now.Before(p.notBefore) && p.hasDataLocked() {
 		return nil, p.notBefore
 	}
 	p.notBefore = time.Time{}
-	if len(p.queue) > 0 {
-		b = p.queue[0]
-		p.queue = p.queue[1:]
+	place := 0
+	if cfg.idempotent && p.hasDataLocked() {
+		var ok bool
+		if place, ok = p.chooseLocked(now); !ok {
+			return nil, time.Time{}
+		}
+	}
+	if place < len(p.queue) {
+		b = p.queue[place]
+		if place == 0 {
+			p.queue = p.queue[1:]
+		} else {
+			p.queue = slices.Delete(p.queue, place, place+1)
+		}
 		return b, time.Time{}
 	}
-	if p.open == nil {
-		return nil, time.Time{}
+	if p.open == nil || cfg.idempotent && len(p.flying) > 0 {
+		return nil, time.Time{} // what is not full waits for the answer to what is under way, and grows
 	}
 	if at = p.open.created.Add(cfg.linger); now.Before(at) && !eager {
 		return nil, at
@@ -137,7 +161,7 @@ func (p *partition) hasDataLocked() bool { return p.open != nil || len(p.queue) 
 
 // offerLocked tells the sender that there may be something to send.
 func (p *partition) offerLocked() {
-	if p.place == ready || !p.hasDataLocked() || len(p.flying) >= p.topic.producer.cfg.perPartition() {
+	if p.place == ready || !p.hasDataLocked() || len(p.flying) >= p.limitLocked() {
 		return
 	}
 	if p.sender == nil {
@@ -149,6 +173,15 @@ func (p *partition) offerLocked() {
 	}
 	p.place = ready
 	p.sender.push(p)
+}
+
+// requeueLocked puts a batch that was taken back at its place: batches of a partition keep their order.
+func (p *partition) requeueLocked(b *batch) {
+	at := slices.IndexFunc(p.queue, func(q *batch) bool { return q.first > b.first })
+	if at < 0 {
+		at = len(p.queue)
+	}
+	p.queue = slices.Insert(p.queue, at, b)
 }
 
 // landLocked takes a batch off the list of those in flight, and moves the partition to another sender if that had to wait for it.

@@ -47,7 +47,8 @@ type Result struct {
 	Topic string
 	// Partition it was written to.
 	Partition int32
-	// Offset is [cluster.UnknownOffset] with [AcksNone].
+	// Offset is [cluster.UnknownOffset] with [AcksNone]. With idempotence it can be unknown in rare cases: the record turned out to be in the log
+	// already, and the broker does not know any more where.
 	Offset cluster.Offset
 	// Timestamp is the record's own, or the broker's for topics with LogAppendTime.
 	Timestamp time.Time
@@ -58,6 +59,7 @@ type Producer struct {
 	cl  *client.Client
 	cfg config
 	mem *budget
+	ids identities
 
 	ctx    context.Context // ends when the producer is aborted
 	cancel context.CancelFunc
@@ -88,10 +90,15 @@ func New(cl *client.Client, opts ...Option) (*Producer, error) {
 	}
 	p := &Producer{cl: cl, cfg: cfg, mem: newBudget(cfg.bufferMemory), busy: make(chan struct{}, 1)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ids.id = cluster.NoProducerID
 	p.topics.Store(&map[string]*topic{})
 	p.waiters.New = newWaiter
 	p.out.senders = map[cluster.BrokerID]*sender{}
 	p.wait.Go(p.housekeeping)
+	if cfg.idempotent {
+		p.ids.asking = true
+		p.wait.Go(p.identify)
+	}
 	return p, nil
 }
 
@@ -178,18 +185,19 @@ func (p *Producer) sendInto(part *partition, size int, r Record, f func(Result, 
 // waiter is a Send that waits. The callback is made once, because every closure is an allocation. The pool of waiters is the producer's own:
 // channels must not wander between synctest bubbles.
 type waiter struct {
-	ch       chan outcome
+	ch       chan waiterResult
 	callback func(Result, error)
 }
 
-type outcome struct {
+// waiterResult is what a waiter waits for.
+type waiterResult struct {
 	result Result
 	err    error
 }
 
 func newWaiter() any {
-	w := &waiter{ch: make(chan outcome, 1)}
-	w.callback = func(r Result, err error) { w.ch <- outcome{r, err} }
+	w := &waiter{ch: make(chan waiterResult, 1)}
+	w.callback = func(r Result, err error) { w.ch <- waiterResult{r, err} }
 	return w
 }
 
@@ -264,23 +272,11 @@ func (p *Producer) abort() {
 	p.out.Lock()
 	p.out.aborted = true
 	p.out.Unlock()
-	for _, t := range *p.topics.Load() {
-		for _, part := range *t.parts.Load() {
-			part.mu.Lock()
-			part.dead = client.ErrClosed
-			part.mu.Unlock()
-		}
-	}
+	p.eachPartition(func(part *partition) { part.dead = client.ErrClosed })
 	p.cancel()
-	p.wait.Wait() // what was in flight has its outcome now; what stood behind it follows, so that the order is kept
-	for _, t := range *p.topics.Load() {
-		for _, part := range *t.parts.Load() {
-			part.mu.Lock()
-			doomed := part.drainLocked()
-			part.mu.Unlock()
-			p.conclude(doomed, 0, client.ErrClosed)
-		}
-	}
+	p.wait.Wait() // what was in flight has its outcome now; what stood behind it follows
+	p.eachPartition(func(part *partition) { part.drainLocked(client.ErrClosed) })
+	p.deliverAll()
 }
 
 // born counts batches that want an outcome.
@@ -331,6 +327,7 @@ func (p *Producer) assignLocked(part *partition) {
 	}
 	part.sender = s
 	part.place = idle
+	part.moveLocked()
 	part.offerLocked()
 }
 

@@ -113,7 +113,7 @@ func TestEveryCodecArrives(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				fc := fakecluster.New(t, 1)
 				fc.CreateTopic("orders", 1)
-				p := start(t, fc, producer.Compression(codec), producer.Linger(time.Millisecond))
+				p := start(t, fc, producer.Compression(codec), producer.Linger(time.Millisecond), producer.Idempotence(false))
 				y := newTally()
 				y.send(t, p, 0, 3000)
 				flush(t, p)
@@ -496,12 +496,12 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 			"acks is 2, must be -1, 0 or 1":                                              producer.WithAcks(2),
 			"batch size is -1 bytes":                                                     producer.BatchSize(-1),
 			"max in flight is 0":                                                         producer.MaxInFlight(0),
-			"linger is -1s":                                                              producer.Linger(-time.Second),
-			"gzip has levels -1 to 9": func(c *producer.ConfigForTest) {
-				producer.Compression(record.Gzip)(c)
-				producer.CompressionLevel(99)(c)
-			},
-			"there is no codec 9": producer.Compression(9),
+			"Must set max.in.flight.requests.per.connection to at most 5 to use the idempotent producer.":              and(producer.Idempotence(true), producer.MaxInFlight(6)),
+			"Must set retries to non-zero when using the idempotent producer.":                                         and(producer.Idempotence(true), producer.Retries(0)),
+			"Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.": and(producer.WithAcks(producer.AcksLeader), producer.Idempotence(true)),
+			"linger is -1s":           producer.Linger(-time.Second),
+			"gzip has levels -1 to 9": and(producer.Compression(record.Gzip), producer.CompressionLevel(99)),
+			"there is no codec 9":     producer.Compression(9),
 		} {
 			if _, err := producer.New(cl, o); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want %q", err, want)
@@ -513,6 +513,15 @@ func TestOptionsThatContradictEachOtherAreRefused(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// and is several options in one.
+func and(opts ...producer.Option) producer.Option {
+	return func(c *producer.ConfigForTest) {
+		for _, o := range opts {
+			o(c)
+		}
+	}
 }
 
 func TestARecordCostsNoAllocation(t *testing.T) {

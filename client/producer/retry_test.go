@@ -32,7 +32,7 @@ func TestEveryRetriableCodeIsRetriedInOrderAndNoOther(t *testing.T) {
 				fc := fakecluster.New(t, 1)
 				fc.CreateTopic("orders", 1)
 				fc.OnProduce = once(2, &fakecluster.Act{Code: code, Message: "scripted"})
-				p := start(t, fc, producer.BatchSize(512))
+				p := start(t, fc, producer.BatchSize(512), producer.Idempotence(false))
 				y := newTally()
 				y.send(t, p, 0, 0)
 				// Many batches follow while the first one fails.
@@ -73,26 +73,39 @@ func TestLostAnswersRepeatBatchesButNeverReorderThem(t *testing.T) {
 		"unknown status":                     {End: errors.New("boom")},
 		"stream refused as over some budget": {End: status.Error(codes.ResourceExhausted, "too much")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				fc := fakecluster.New(t, 1)
-				fc.CreateTopic("orders", 1)
-				fc.OnProduce = func(c fakecluster.Call) *fakecluster.Act {
-					if c.N%3 == 1 && c.N < 20 {
-						return act
-					}
-					return nil
-				}
-				p := start(t, fc, producer.BatchSize(512), producer.DeliveryTimeout(time.Hour))
-				y := newTally()
-				y.send(t, p, 0, 2000)
-				flush(t, p)
-				y.check(t, 0, 2000, isNil)
-				if diff := cmp.Diff(numbers(0, 2000), withoutRepeats(t, fc.Values(orders))); diff != "" {
-					t.Errorf("log without repeats (-want +got):\n%s", diff)
-				}
+		for _, idempotent := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, idempotent %v", name, idempotent), func(t *testing.T) {
+				bubble(t, func(t *testing.T) { lostAnswers(t, act, idempotent) })
 			})
-		})
+		}
+	}
+}
+
+func lostAnswers(t *testing.T, act *fakecluster.Act, idempotent bool) {
+	fc := fakecluster.New(t, 1)
+	fc.CreateTopic("orders", 1)
+	fc.OnProduce = func(c fakecluster.Call) *fakecluster.Act {
+		if c.N%3 == 1 && c.N < 20 {
+			return act
+		}
+		return nil
+	}
+	p := start(t, fc, producer.BatchSize(512), producer.DeliveryTimeout(time.Hour), producer.Idempotence(idempotent))
+	y := newTally()
+	y.send(t, p, 0, 2000)
+	flush(t, p)
+	y.check(t, 0, 2000, isNil)
+	got := fc.Values(orders)
+	if !idempotent {
+		got = withoutRepeats(t, got)
+	}
+	if diff := cmp.Diff(numbers(0, 2000), got); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+	for i := range 2001 {
+		if r := y.where[i]; idempotent && r.Offset != cluster.Offset(i) {
+			t.Fatalf("record %d is said to be at %d", i, r.Offset)
+		}
 	}
 }
 
@@ -362,11 +375,12 @@ func TestOrderAndOutcomesSurviveATroubledCluster(t *testing.T) {
 		{producer.BatchSize(512), producer.DeliveryTimeout(time.Hour)},
 		{producer.BatchSize(512), producer.DeliveryTimeout(time.Hour), producer.Linger(20 * time.Millisecond), producer.Compression(record.LZ4)},
 	} {
-		bubble(t, func(t *testing.T) { troubled(t, opts) })
+		bubble(t, func(t *testing.T) { troubled(t, true, opts) })
+		bubble(t, func(t *testing.T) { troubled(t, false, append(opts, producer.Idempotence(false))) })
 	}
 }
 
-func troubled(t *testing.T, opts []producer.Option) {
+func troubled(t *testing.T, idempotent bool, opts []producer.Option) {
 	const partitions, each = 6, 600
 	fc := fakecluster.New(t, 3)
 	fc.CreateTopic("orders", partitions)
@@ -414,7 +428,10 @@ func troubled(t *testing.T, opts []producer.Option) {
 	flush(t, p)
 	for j, y := range tallies {
 		y.check(t, 0, each-1, isNil)
-		got := withoutRepeats(t, fc.Values(cluster.TopicPartition{Topic: "orders", Partition: int32(j)}))
+		got := fc.Values(cluster.TopicPartition{Topic: "orders", Partition: int32(j)})
+		if !idempotent {
+			got = withoutRepeats(t, got)
+		}
 		if diff := cmp.Diff(numbers(0, each-1), got); diff != "" {
 			t.Errorf("partition %d (-want +got):\n%s", j, diff)
 		}

@@ -74,6 +74,7 @@ func (s *sender) run() {
 		now := time.Now()
 		s.review(now)
 		if s.free() {
+			s.dropBroken()
 			if batches := s.collect(now); len(batches) > 0 {
 				s.transmit(batches)
 				continue
@@ -90,6 +91,14 @@ func (s *sender) run() {
 		case <-s.producer.ctx.Done():
 			return
 		}
+	}
+}
+
+// dropBroken lets go of a stream that has ended. What was unanswered on it is back in the queues then, in front of what comes later.
+func (s *sender) dropBroken() {
+	if s.link != nil && s.link.broken() {
+		s.link.close()
+		s.link = nil
 	}
 }
 
@@ -150,17 +159,20 @@ func (s *sender) collect(now time.Time) []*batch {
 			continue
 		}
 		if size > 0 && size+b.size() > s.producer.cfg.maxRequestSize {
-			p.queue = slices.Insert(p.queue, 0, b)
+			p.requeueLocked(b)
 			p.place = ready
 			later = append(later, p)
 			p.mu.Unlock()
 			break
 		}
+		if s.producer.cfg.idempotent && !b.numbered {
+			p.numbers.number(b)
+		}
 		p.flying = append(p.flying, b)
 		p.round = s.round
 		b.attempts++
 		b.taken = b.size()
-		if p.hasDataLocked() && len(p.flying) < s.producer.cfg.perPartition() {
+		if p.hasDataLocked() && len(p.flying) < p.limitLocked() {
 			p.place = ready
 			later = append(later, p)
 		}
@@ -205,7 +217,7 @@ func (s *sender) seal(batches []*batch) []*batch {
 	sealed := batches[:0]
 	for _, b := range batches {
 		if err := b.seal(&s.producer.cfg); err != nil {
-			s.producer.settle(s, b, answer{err: err})
+			s.producer.settle(s, b, answer{err: err, absent: true})
 			continue
 		}
 		sealed = append(sealed, b)
@@ -214,16 +226,12 @@ func (s *sender) seal(batches []*batch) []*batch {
 	return sealed
 }
 
-// transmit sends batches as one request. If the stream is gone it opens another one first.
+// transmit sends batches as one request, on a new stream if there is none.
 func (s *sender) transmit(batches []*batch) {
-	if s.link != nil && s.link.broken() {
-		s.link.close()
-		s.link = nil
-	}
 	if s.link == nil {
 		l, err := s.connect()
 		if err != nil {
-			s.fail(batches, err)
+			s.fail(batches, err, true)
 			return
 		}
 		s.link = l
@@ -261,9 +269,9 @@ func (s *sender) forget() {
 	}
 }
 
-// fail gives all batches of a request the same error.
-func (s *sender) fail(batches []*batch, err error) {
+// fail gives all batches of a request the same error. absent says that the request was not sent.
+func (s *sender) fail(batches []*batch, err error, absent bool) {
 	for _, b := range batches {
-		s.producer.settle(s, b, answer{err: err})
+		s.producer.settle(s, b, answer{err: err, absent: absent})
 	}
 }

@@ -1,9 +1,7 @@
 package producer
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ottla/ottla/client"
@@ -20,6 +18,7 @@ type answer struct {
 	leader     cluster.BrokerID
 	epoch      cluster.LeaderEpoch
 	hint       bool // leader and epoch are set
+	absent     bool // with an error: this attempt did not bring the batch into the log
 }
 
 func answerOf(p *ottlapb.PartitionProduceResult) answer {
@@ -32,7 +31,7 @@ func answerOf(p *ottlapb.PartitionProduceResult) answer {
 			}
 			text += fmt.Sprintf(" (record %d of the batch: %s)", rs[0].GetBatchIndex(), rs[0].GetMessage())
 		}
-		a.err = code.With(text)
+		a.err, a.absent = code.With(text), refusal(code)
 	}
 	if l := p.GetCurrentLeader(); l != nil {
 		a.leader, a.epoch, a.hint = cluster.BrokerID(l.GetLeaderId()), cluster.LeaderEpoch(l.GetLeaderEpoch()), true
@@ -46,21 +45,33 @@ func (p *Producer) settle(s *sender, b *batch, a answer) {
 		p.land(b, a, nil)
 		return
 	}
-	newLeader := false
-	if a.hint {
-		newLeader = p.cl.NoteLeader(b.part.id(), a.leader, a.epoch)
+	part := b.part
+	moved := a.hint && p.cl.NoteLeader(part.id(), a.leader, a.epoch)
+	if a.hint && !moved && a.leader != s.broker {
+		moved = p.leaderOf(part) == a.leader // another batch brought the news
 	}
 	code := kerr.CodeOf(a.err)
-	if code.InvalidMetadata() && !newLeader && p.ctx.Err() == nil {
+	if code.InvalidMetadata() && !moved && p.ctx.Err() == nil {
 		p.cl.RequestRefresh()
 	}
-	if (code == kerr.MessageTooLarge || code == kerr.RecordListTooLarge) && b.count > 1 && p.splitUp(b) {
-		p.cfg.logger.Warn("the broker refuses a batch as too large, sending it in two halves", "topic-partition", b.part.id(), "records", b.count, "error", a.err)
+	v := byTheCode
+	if p.cfg.idempotent {
+		part.mu.Lock()
+		v = part.judgeLocked(b, code, a.absent)
+		part.mu.Unlock()
+	}
+	switch {
+	case v == inTheLog:
+		p.land(b, answer{base: cluster.UnknownOffset, appendTime: -1}, nil)
 		return
+	case (code == kerr.MessageTooLarge || code == kerr.RecordListTooLarge) && b.count > 1:
+		if p.tooLarge(b, a) {
+			return
+		}
 	}
 	err := a.err
 	switch {
-	case !client.Retriable(err):
+	case v == byTheCode && !client.Retriable(err):
 	case p.ctx.Err() != nil:
 		err = client.ErrClosed
 	case b.attempts > p.cfg.retries:
@@ -69,13 +80,41 @@ func (p *Producer) settle(s *sender, b *batch, a answer) {
 		}
 	default:
 		attempt := b.attempts
-		if p.again(b, newLeader) { // b is not ours any more
-			p.cfg.logger.Debug("sending a batch again", "topic-partition", b.part.id(), "attempt", attempt+1, "error", err)
+		if p.again(b, moved) { // b is not ours any more
+			p.cfg.logger.Debug("sending a batch again", "topic-partition", part.id(), "attempt", attempt+1, "error", err)
 			return
 		}
 		err = p.timedOut(err)
 	}
-	p.land(b, a, &client.Error{Op: "produce to", Broker: s.broker, TopicPartition: b.part.id(), Err: err})
+	p.land(b, a, &client.Error{Op: "produce to", Broker: s.broker, TopicPartition: part.id(), Err: err})
+}
+
+// leaderOf returns a partition's leader as far as it is known.
+func (p *Producer) leaderOf(part *partition) cluster.BrokerID {
+	if t, ok := p.cl.CachedTopic(part.topic.name); ok && int(part.index) < len(t.Partitions) {
+		return t.Partitions[part.index].Leader
+	}
+	return cluster.NoBroker
+}
+
+// tooLarge splits a batch that was found too large. It reports false if that does not help, or cannot be done. With idempotence a batch that may be
+// in the log must not be split: its halves would not be recognised. When it is the connection that finds a request too large, nothing is known
+// about the batches in it, so each is sent once more, alone, before it is split.
+func (p *Producer) tooLarge(b *batch, a answer) bool {
+	if p.cfg.idempotent && b.doubt {
+		if a.absent {
+			return false
+		}
+		if !b.large {
+			b.large = true
+			return p.again(b, false)
+		}
+	}
+	if !p.splitUp(b) {
+		return false
+	}
+	p.cfg.logger.Warn("the broker refuses a batch as too large, sending it in two halves", "topic-partition", b.part.id(), "records", b.count, "error", a.err)
+	return true
 }
 
 // timedOut is the error of batches that had no success before the delivery timeout; last is what happened last, or nil.
@@ -86,9 +125,9 @@ func (p *Producer) timedOut(last error) error {
 	return fmt.Errorf("not delivered within %v: %w", p.cfg.deliveryTimeout, last)
 }
 
-// again puts a batch back at the head of its partition's queue, unless its time is over or it has its outcome. A new leader that is known is
+// again puts a batch back at its place in its partition's queue, unless its time is over or it has its outcome. A new leader that is known is
 // tried at once, anything else after a back-off.
-func (p *Producer) again(b *batch, newLeader bool) bool {
+func (p *Producer) again(b *batch, moved bool) bool {
 	part := b.part
 	part.mu.Lock()
 	defer part.mu.Unlock()
@@ -97,20 +136,20 @@ func (p *Producer) again(b *batch, newLeader bool) bool {
 		return false
 	}
 	part.notBefore = now
-	if !newLeader && !part.moved {
+	if !moved && !part.moved {
 		part.notBefore = now.Add(p.cfg.backoff.Wait(b.attempts))
 	}
-	part.queue = slices.Insert(part.queue, 0, b)
+	part.requeueLocked(b)
 	part.backlog.Add(1) // landLocked takes one off
 	part.landLocked(b)
-	if newLeader {
+	if moved {
 		p.assignLocked(part)
 	}
 	part.offerLocked()
 	return true
 }
 
-// splitUp replaces a batch that is in flight by two halves at the head of the queue. It reports false if that cannot be done.
+// splitUp replaces a batch that is in flight by two halves in its place in the queue. It reports false if that cannot be done.
 func (p *Producer) splitUp(b *batch) bool {
 	part := b.part
 	part.mu.Lock()
@@ -129,7 +168,8 @@ func (p *Producer) splitUp(b *batch) bool {
 	b.reported = true
 	b.free(p.mem)
 	p.live.Add(1) // two batches for one
-	part.queue = slices.Insert(part.queue, 0, halves[0], halves[1])
+	part.requeueLocked(halves[0])
+	part.requeueLocked(halves[1])
 	part.backlog.Add(2)
 	part.landLocked(b)
 	part.offerLocked()
@@ -139,81 +179,32 @@ func (p *Producer) splitUp(b *batch) bool {
 // land gives a batch that was in flight its outcome, if it does not have one already, and lets the partition's next batch go.
 func (p *Producer) land(b *batch, a answer, err error) {
 	part := b.part
-	part.mu.Lock()
-	first := !b.reported
-	b.reported = true
-	part.mu.Unlock()
 	bytes := b.size()
-	b.free(p.mem)
-	if first {
-		p.report(b, a.base, a.appendTime, bytes, err)
-	}
 	part.mu.Lock()
-	part.landLocked(b)
-	if first {
-		part.finishLocked(b.count)
+	if err != nil {
+		part.missedLocked(b)
+	} else if p.cfg.idempotent {
+		for _, found := range part.acknowledgedLocked(b, time.Now()) {
+			part.concludeLocked(outcome{batch: found, base: cluster.UnknownOffset, appendTime: -1, bytes: found.size()})
+			found.free(p.mem)
+		}
 	}
+	part.landLocked(b)
+	if !b.reported {
+		part.concludeLocked(outcome{batch: b, base: a.base, appendTime: a.appendTime, bytes: bytes, err: err})
+	}
+	b.free(p.mem)
 	part.offerLocked()
 	part.mu.Unlock()
+	p.deliver(part)
 }
 
-// drainLocked takes everything off a partition that is not in flight, marked as reported, for conclude.
-func (p *partition) drainLocked() []*batch {
+// drainLocked fails everything of a partition that is not in flight.
+func (p *partition) drainLocked(err error) {
 	p.closeLocked()
-	doomed := p.queue
+	for _, b := range p.queue {
+		p.failLocked(b, err)
+	}
+	p.backlog.Add(-int32(len(p.queue)))
 	p.queue = nil
-	p.backlog.Add(-int32(len(doomed)))
-	for _, b := range doomed {
-		b.reported = true
-	}
-	return doomed
-}
-
-// conclude fails batches that are marked as reported. The first flying of them are in flight: their buffers stay until they land.
-func (p *Producer) conclude(doomed []*batch, flying int, err error) {
-	for i, b := range doomed {
-		bytes := b.taken
-		if i >= flying {
-			bytes = b.size()
-			b.free(p.mem)
-		}
-		p.report(b, cluster.UnknownOffset, -1, bytes, &client.Error{Op: "produce to", Broker: cluster.NoBroker, TopicPartition: b.part.id(), Err: err})
-		b.part.mu.Lock()
-		b.part.finishLocked(b.count)
-		b.part.mu.Unlock()
-	}
-}
-
-// report tells everybody who wants to know about the outcome of a batch. No lock is held.
-func (p *Producer) report(b *batch, base cluster.Offset, appendTime int64, bytes int, err error) {
-	p.live.Add(-1)
-	if err != nil && !errors.Is(err, client.ErrClosed) {
-		p.cfg.logger.Warn("records were not delivered", "topic-partition", b.part.id(), "records", b.count, "error", err)
-	}
-	res := Result{Topic: b.part.topic.name, Partition: b.part.index, Offset: cluster.UnknownOffset}
-	for _, c := range b.calls {
-		if err != nil {
-			c.f(res, err)
-			continue
-		}
-		r := res
-		if base >= 0 {
-			r.Offset = base + cluster.Offset(c.index)
-		}
-		r.Timestamp = time.UnixMilli(c.timestamp)
-		if appendTime >= 0 {
-			r.Timestamp = time.UnixMilli(appendTime)
-		}
-		c.f(r, nil)
-	}
-	if p.cfg.onBatch != nil {
-		if err != nil {
-			base = cluster.UnknownOffset
-		}
-		p.cfg.onBatch(BatchReport{
-			TopicPartition: b.part.id(), Records: b.count, Bytes: bytes, Attempts: b.attempts, BaseOffset: base,
-			Created: b.created, Done: time.Now(), Err: err,
-		})
-	}
-	b.dropCalls()
 }

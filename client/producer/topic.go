@@ -160,7 +160,7 @@ func (p *Producer) adopt(meta *client.Topic) (*topic, error) {
 	}
 	parts := *t.parts.Load()
 	for i := len(parts); i < len(meta.Partitions); i++ {
-		parts = append(parts[:i:i], &partition{topic: t, index: int32(i), target: p.cfg.batchSize})
+		parts = append(parts[:i:i], newPartition(t, int32(i)))
 	}
 	var led []int32
 	for _, m := range meta.Partitions {

@@ -79,6 +79,8 @@ type Cluster struct {
 	OnMetadata func(broker cluster.BrokerID, r *ottlapb.MetadataResponse) error
 	// OnAdmin may fail the topics of create and delete requests with a code.
 	OnAdmin func(broker cluster.BrokerID, topic string) kerr.Code
+	// OnInitProducerID may fail the n-th request for a producer id, with a code or, with an error without one, as a call.
+	OnInitProducerID func(n int) error
 	// AutoCreate is how many partitions topics get that are created by asking for them; 0 means none are created.
 	AutoCreate int32
 	// Discard makes produce count offsets only, without a look at the batches, for benchmarks.
@@ -91,6 +93,7 @@ type Cluster struct {
 	control cluster.BrokerID
 	counts  map[string]int
 	maxSize int
+	lastID  int64
 }
 
 type topic struct {
@@ -106,6 +109,8 @@ type partition struct {
 	end     cluster.Offset
 	aborted []*ottlapb.AbortedTransaction
 	changed chan struct{}
+
+	producers map[int64]*numbered
 }
 
 type node struct {
@@ -167,6 +172,7 @@ func (c *Cluster) Start(id cluster.BrokerID) {
 	ottlapb.RegisterProduceServiceServer(n.server, s)
 	ottlapb.RegisterFetchServiceServer(n.server, s)
 	ottlapb.RegisterTopicServiceServer(n.server, s)
+	ottlapb.RegisterTransactionServiceServer(n.server, s)
 	go func() {
 		defer close(n.done)
 		_ = n.server.Serve(l) // ends when the listener is killed

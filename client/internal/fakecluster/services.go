@@ -23,6 +23,7 @@ type services struct {
 	ottlapb.UnimplementedProduceServiceServer
 	ottlapb.UnimplementedFetchServiceServer
 	ottlapb.UnimplementedTopicServiceServer
+	ottlapb.UnimplementedTransactionServiceServer
 	cluster *Cluster
 	id      cluster.BrokerID
 }
@@ -214,8 +215,11 @@ func (s *services) appendOne(tp cluster.TopicPartition, index int32, b record.Ba
 	}
 	res.ErrorCode = int32(code)
 	if code == kerr.None && !a.Silent && a.End == nil || a.Append && part != nil {
-		at := part.appendLocked(b)
-		if code == kerr.None {
+		at, refused := part.produceLocked(b)
+		switch {
+		case refused != kerr.None:
+			res.ErrorCode = int32(refused)
+		case code == kerr.None:
 			res.BaseOffset, res.LogStartOffset = int64(at), int64(part.start)
 		}
 	}
