@@ -327,6 +327,7 @@ func (p *Producer) assignLocked(part *partition) {
 	}
 	part.sender = s
 	part.place = idle
+	part.round = 0 // the other sender counts for itself
 	part.moveLocked()
 	part.offerLocked()
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -186,6 +187,33 @@ func TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads(t *testing.T) {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
+// TestANewSenderTakesWhatTheOldOneCouldNotSend moves a partition from a sender that has sent a little to one that has never sent: each counts its
+// requests for itself.
+func TestANewSenderTakesWhatTheOldOneCouldNotSend(t *testing.T) {
+	for i := range 40 {
+		before := i % 4
+		bubble(t, func(t *testing.T) {
+			fc := fakecluster.New(t, 2)
+			fc.CreateTopic("orders", 1)
+			p := start(t, fc)
+			if _, err := p.Partitions(t.Context(), "orders"); err != nil {
+				t.Fatal(err)
+			}
+			for range before {
+				flush(t, p) // makes the sender look for something to send
+				synctest.Wait()
+			}
+			fc.Kill(1)
+			fc.SetLeader(orders, 2)
+			from := time.Now()
+			if _, err := p.Send(t.Context(), producer.Record{Topic: "orders"}); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(from); took > time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
 }
 
 func TestRecordsWaitForAPartitionWithoutALeader(t *testing.T) {

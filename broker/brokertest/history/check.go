@@ -159,7 +159,11 @@ func (p *partition) checkSends() {
 	last := map[string]position{} // by producer
 	for _, s := range p.sends {
 		offset, there := place[s.value]
-		if s.outcome == acked {
+		if s.outcome == acked && s.offset < 0 && !there {
+			p.lost++
+			p.report(LostWrite, "%q was acknowledged without an offset, and is nowhere", s.value)
+		}
+		if s.outcome == acked && s.offset >= 0 {
 			p.observe(s.offset, s.value, s.producer)
 			switch {
 			case s.offset >= end:

@@ -70,13 +70,13 @@ func (h *History) Send(producer string, tp cluster.TopicPartition, value string)
 	return s
 }
 
-// Acked records that the record was acknowledged at an offset.
+// Acked records that the record was acknowledged at an offset; -1 says that the producer was not told which.
 func (s *Send) Acked(offset cluster.Offset) {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
 	s.outcome, s.offset = acked, offset
 	s.h.acks[s.producer]++
-	if offset <= s.floor {
+	if offset <= s.floor && offset >= 0 {
 		s.h.stale = append(s.h.stale, Anomaly{StaleAck, s.tp, fmt.Sprintf("%s was acknowledged at offset %d, and offset %d was known before it was sent", s.value, offset, s.floor)})
 	}
 	s.h.learnLocked(s.tp, offset)

@@ -77,6 +77,11 @@ func TestEachAnomalyIsFound(t *testing.T) {
 		"nothing":               {func(w *world) {}, both, ""},
 		"an acked record lost":  {func(w *world) { w.log = slices.Delete(w.log, 2, 3) }, both, "inconsistent-offsets lost-write unseen"},
 		"the last acked record": {func(w *world) { w.h.Send("a", p0, "last").Acked(6) }, both, "unseen"},
+		"a record acked without an offset": {func(w *world) {
+			w.h.Send("a", p0, "somewhere").Acked(cluster.UnknownOffset)
+			w.log = append(w.log, "somewhere")
+		}, both, ""},
+		"a record acked without an offset that is nowhere": {func(w *world) { w.h.Send("a", p0, "nowhere").Acked(cluster.UnknownOffset) }, both, "lost-write"},
 		"an acked record overwritten": {func(w *world) {
 			w.h.Send("c", p0, "new").Failed(errors.New("timeout"))
 			w.log[2] = "new"
