@@ -39,10 +39,6 @@ func TestProducerIDsAreNeverGivenTwice(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := Start(t, Options{Brokers: 3, Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
 		cl := c.Client(t)
-		s := look(t, c)
-		if data, _, err := s.Get(t.Context(), znode.LatestProducerIDBlock); err != nil || len(data) > 0 {
-			t.Errorf("before anybody has asked: %q, %v", data, err)
-		}
 		seen := map[int64]bool{}
 		ask := func(n int, brokers ...int) {
 			t.Helper()
@@ -56,10 +52,10 @@ func TestProducerIDsAreNeverGivenTwice(t *testing.T) {
 				}
 			}
 		}
-		ask(1, 1)
-		data, _, err := s.Get(t.Context(), znode.LatestProducerIDBlock)
-		if err != nil || string(data) != `{"version":1,"broker":1,"block_start":"0","block_end":"999"}` {
-			t.Errorf("the first block is %s, %v", data, err)
+		ask(1, 0, 1, 2)
+		data, _, err := look(t, c).Get(t.Context(), znode.LatestProducerIDBlock)
+		if err != nil || string(data) != `{"version":1,"broker":2,"block_start":"2000","block_end":"2999"}` {
+			t.Errorf("the last of the first blocks is %s, %v", data, err)
 		}
 		ask(1001, 0)
 		ask(150, 1, 2)
@@ -76,12 +72,15 @@ func TestProducerIDsAreNeverGivenTwice(t *testing.T) {
 	})
 }
 
-// TestNoProducerIDsWithoutZooKeeper wants an answer that clients repeat rather than none.
-func TestNoProducerIDsWithoutZooKeeper(t *testing.T) {
+// TestProducerIDsWithoutZooKeeper wants those that the broker has left, and then an answer that clients repeat rather than none.
+func TestProducerIDsWithoutZooKeeper(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := Start(t, Options{Settings: map[string]string{"zookeeper.session.timeout.ms": "60000"}})
 		cl := c.Client(t, client.APITimeout(10*time.Second))
 		c.StopZooKeeper(t)
+		for range znode.ProducerIDBlockSize {
+			producerID(t, cl, 0)
+		}
 		answered := kerr.None
 		err := cl.Do(t.Context(), client.AnyBroker, "init producer id", func(ctx context.Context, api *client.API) error {
 			res, err := api.Transactions.InitProducerId(ctx, &ottlapb.InitProducerIdRequest{})

@@ -1,5 +1,5 @@
 // Package txn is the room of the transaction coordinator. So far it hands out the ids of producers that do without transactions: it claims
-// blocks of them in ZooKeeper, ahead of need, so that nobody who asks for an id waits for more than the first block (KIP-98, F§1.8; Kafka's
+// blocks of them in ZooKeeper, ahead of need, so that nobody who asks for an id waits for one (KIP-98, F§1.8; Kafka's
 // ProducerIdManager).
 package txn
 
@@ -41,10 +41,12 @@ type ProducerIDs struct {
 	err      error         // why the last attempt to claim failed; nil once it has succeeded
 }
 
-// NewProducerIDs returns a source of ids. Nothing is claimed before the first id is asked for.
+// NewProducerIDs returns a source of ids, which claims its first block at once: then producers can begin when the coordination service is away.
 func NewProducerIDs(claim Claim, log hclog.Logger) *ProducerIDs {
 	p := &ProducerIDs{claim: claim, log: log, news: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.claiming = true
+	p.wait.Go(p.fetch)
 	return p
 }
 

@@ -42,9 +42,6 @@ func TestIDsComeOnceAndBlocksComeBeforeTheyAreNeeded(t *testing.T) {
 			<-time.After(20 * time.Millisecond) // the way to ZooKeeper, in virtual time
 			return block(claims.Add(1) - 1), nil
 		})
-		if claims.Load() != 0 {
-			t.Error("a block was claimed before it was needed")
-		}
 		from := time.Now()
 		for want := range cluster.ProducerID(5000) {
 			id, err := p.Next(t.Context())

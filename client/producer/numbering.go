@@ -28,7 +28,8 @@ const provenFor = time.Minute
 //     five either. While an earlier batch is still to be sent again that is no news. Otherwise the batch is refused.
 //   - A refused batch that no earlier attempt can have brought into the log is not there, and nothing behind it either. One that may be in the
 //     log may also have been forgotten there, by a replica that came back with a snapshot of its last batch only. Then the batches behind it are
-//     asked for: a single one that is acknowledged proves that all before it are in the log.
+//     asked for: a single one that is acknowledged proves that all before it are in the log. If one of those cannot be asked for, because it has
+//     failed for good, nobody can tell, and the refused batch fails too: nothing is written twice.
 //   - What is known not to be in the log gets new numbers: from 0, in the next epoch (KIP-360). So does whatever comes behind a batch that has
 //     failed for good, unless the numbers turn out not to be missing. A new epoch begins only with nothing in flight, and shuts out whatever of the
 //     old one is still on its way.
@@ -42,6 +43,7 @@ type numbering struct {
 	acked  uint64    // position of the last batch of this epoch that is known to be in the log
 	at     time.Time // when that became known
 	gap    uint64    // position of the last batch of this epoch that has failed for good
+	blind  uint64    // of the last one of these that may be in the log
 }
 
 // advance adds to a sequence number; they wrap from 2147483647 to 0.
@@ -68,7 +70,7 @@ func (p *partition) limitLocked() int {
 }
 
 // chooseLocked returns the place in the queue of the batch that is to be sent next, the queue's length for the open batch. ok is false when
-// nothing may be sent before something lands or there is a producer id; then the partition is offered again.
+// nothing may be sent before something lands or there is a producer id; then the partition is offered again. It may conclude batches.
 func (p *partition) chooseLocked(now time.Time) (place int, ok bool) {
 	n := &p.numbers
 	for place < len(p.queue) && p.queue[place].refused {
@@ -85,6 +87,14 @@ func (p *partition) chooseLocked(now time.Time) (place int, ok bool) {
 	}
 	if len(p.flying) > 0 {
 		return 0, false
+	}
+	for lost && p.queue[0].doubt && p.queue[0].first < n.blind {
+		p.failLocked(p.queue[0], kerr.OutOfOrderSequenceNumber.With("the broker does not know this batch, which may be in the log all the same"))
+		p.queue = p.queue[1:]
+		p.backlog.Add(-1)
+		if len(p.queue) == 0 || !p.queue[0].refused {
+			return p.chooseLocked(now)
+		}
 	}
 	if n.id >= 0 && n.epoch < math.MaxInt16 && !n.fenced {
 		p.renumberLocked(n.id, n.epoch+1)
@@ -142,6 +152,9 @@ func (p *partition) missedLocked(b *batch) {
 	n := &p.numbers
 	if b.numbered && b.id == n.id && b.epoch == n.epoch {
 		n.gap = max(n.gap, b.first)
+		if b.doubt {
+			n.blind = max(n.blind, b.first)
+		}
 	}
 }
 

@@ -156,6 +156,7 @@ func (s *sender) collect(now time.Time) []*batch {
 				s.putOff(p, at)
 			}
 			p.mu.Unlock()
+			s.producer.deliver(p)
 			continue
 		}
 		if size > 0 && size+b.size() > s.producer.cfg.maxRequestSize {
