@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/broker/brokertest/history"
 	"github.com/ottla/ottla/client"
+	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/proto/ottlapb"
@@ -96,4 +98,77 @@ func TestProducerIDsWithoutZooKeeper(t *testing.T) {
 		c.StartZooKeeper(t)
 		producerID(t, cl, 0)
 	})
+}
+
+// TestTheNextLeaderKnowsWhatTheLastOneAppended kills the leader when it has appended and replicated five batches in flight, and before the producer
+// hears of it. The next leader answers the retries with the places that they have already.
+func TestTheNextLeaderKnowsWhatTheLastOneAppended(t *testing.T) {
+	for name, end := range map[string]func(c *Cluster, t testing.TB){
+		"killed":  func(c *Cluster, t testing.TB) { c.Kill(t, 1) },
+		"stopped": func(c *Cluster, t testing.TB) { c.Stop(t, 1) },
+		"killed, and back with its disk": func(c *Cluster, t testing.TB) {
+			c.Kill(t, 1)
+			c.Restart(t, 1)
+		},
+		"cut off": func(c *Cluster, t testing.TB) {
+			cut(c, 1, 0, 2)
+			c.Network().Cut(host(1), zookeeperHost)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := Start(t, Options{Brokers: 3, Settings: map[string]string{"zookeeper.session.timeout.ms": "6000", "replica.lag.time.max.ms": "5000"}})
+				cl := c.Client(t, client.RequestTimeout(10*time.Second))
+				replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2, 0)
+				attempts := 0
+				p, err := producer.New(cl, producer.BatchSize(512), producer.AdaptiveBatching(false), producer.Linger(time.Second), producer.OnBatch(func(b producer.BatchReport) {
+					attempts = max(attempts, b.Attempts)
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				h := history.New(time.Now)
+				put := func(first, last int) {
+					for i := first; i <= last; i++ {
+						s := h.Send("p", events, fmt.Sprint("r", i))
+						err := p.SendAsync(t.Context(), producer.Record{Topic: events.Topic, Partition: producer.To(0), Value: fmt.Append(nil, "r", i)}, func(r producer.Result, err error) {
+							if err != nil || r.Offset != cluster.Offset(i) {
+								t.Errorf("record %d is said to be at %d, %v", i, r.Offset, err)
+								return
+							}
+							s.Acked(r.Offset)
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				put(0, 0)
+				if err := p.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				c.Network().SetDelay(host(1), clientHost, time.Hour) // what the leader answers
+				put(1, 200)
+				<-time.After(3 * time.Second)
+				end(c, t)
+				c.Network().SetDelay(host(1), clientHost, 0)
+				put(201, 300)
+				if err := p.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if attempts < 2 {
+					t.Error("nothing was sent again")
+				}
+				last := h.Final(events)
+				got := readAll(t, cl, events.Topic)
+				for i, v := range got {
+					last.Got(events, cluster.Offset(i), v)
+				}
+				wantRecords(t, got, numbered("r", 301)...)
+				if r, err := h.Check(history.Options{Idempotent: true}); err != nil || len(r.Anomalies) > 0 || r.Acked != 301 {
+					t.Error(r, err)
+				}
+			})
+		})
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,6 @@ import (
 	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
-	"github.com/ottla/ottla/proto/ottlapb"
 	"github.com/ottla/ottla/proto/record"
 )
 
@@ -341,7 +342,7 @@ func TestNothingTwiceNothingLostNothingOutOfOrder(t *testing.T) {
 }
 
 // evil returns what a broker does with a batch instead of the usual.
-func evil(rnd *rand.Rand, leader func() *ottlapb.LeaderHint) *fakecluster.Act {
+func evil(rnd *rand.Rand) *fakecluster.Act {
 	switch rnd.IntN(12) {
 	case 0:
 		return &fakecluster.Act{Code: kerr.NotEnoughReplicas}
@@ -356,7 +357,7 @@ func evil(rnd *rand.Rand, leader func() *ottlapb.LeaderHint) *fakecluster.Act {
 	case 5:
 		return &fakecluster.Act{Delay: time.Duration(rnd.IntN(3000)) * time.Millisecond}
 	case 6:
-		return &fakecluster.Act{Code: kerr.NotLeaderOrFollower, Append: rnd.IntN(2) == 0, Leader: leader()}
+		return &fakecluster.Act{Code: kerr.NotLeaderOrFollower, Append: rnd.IntN(2) == 0}
 	case 7:
 		return &fakecluster.Act{Code: kerr.InvalidRecord}
 	case 8:
@@ -371,12 +372,16 @@ func simulate(t *testing.T, rnd *rand.Rand) {
 	fc := fakecluster.New(t, 3)
 	fc.CreateTopic("orders", 1)
 	misery := rnd.IntN(40) // in a hundred
-	over := false
-	fc.OnProduce = func(fakecluster.Call) *fakecluster.Act { // one call at a time: there is one partition
-		if over || rnd.IntN(100) >= misery {
+	var over atomic.Bool
+	var mu sync.Mutex
+	brokers := rand.New(rand.NewPCG(rnd.Uint64(), 3)) // guarded by mu
+	fc.OnProduce = func(fakecluster.Call) *fakecluster.Act {
+		mu.Lock()
+		defer mu.Unlock()
+		if over.Load() || brokers.IntN(100) >= misery {
 			return nil
 		}
-		return evil(rnd, func() *ottlapb.LeaderHint { return nil })
+		return evil(brokers)
 	}
 	opts := []producer.Option{producer.BatchSize(512), producer.RequestTimeout(2 * time.Second), producer.DeliveryTimeout(time.Hour)}
 	if rnd.IntN(2) == 0 {
@@ -419,7 +424,7 @@ func simulate(t *testing.T, rnd *rand.Rand) {
 			fc.SetLeader(orders, fc.Live()[0])
 		}
 	}
-	over = true
+	over.Store(true)
 	fc.SetLeader(orders, fc.Live()[0])
 	flush(t, p)
 	y.send(t, p, n, n)

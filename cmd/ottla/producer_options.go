@@ -17,7 +17,7 @@ func producerOptions(p *config.Producer, log hclog.Logger) ([]producer.Option, e
 		return nil, err
 	}
 	options := []producer.Option{
-		producer.WithAcks(producer.Acks(p.Acks)), producer.Linger(p.Linger), producer.BatchSize(p.BatchSize), producer.MaxRequestSize(p.MaxRequestSize),
+		producer.WithAcks(producer.Acks(p.Acks)), producer.Idempotence(p.Idempotence), producer.Linger(p.Linger), producer.BatchSize(p.BatchSize), producer.MaxRequestSize(p.MaxRequestSize),
 		producer.BufferMemory(p.BufferMemory), producer.MaxBlock(p.MaxBlock), producer.Compression(codec), producer.Retries(p.Retries),
 		producer.RetryBackoff(p.RetryBackoff, p.RetryBackoffMax), producer.MaxInFlight(p.MaxInFlight), producer.RequestTimeout(p.RequestTimeout),
 		producer.DeliveryTimeout(p.DeliveryTimeout), producer.PartitionerIgnoreKeys(p.Partitioner.IgnoreKeys),
