@@ -187,6 +187,8 @@ func TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads(t *testing.T) {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
+}
+
 // TestANewSenderTakesWhatTheOldOneCouldNotSend moves a partition from a sender that has sent a little to one that has never sent: each counts its
 // requests for itself.
 func TestANewSenderTakesWhatTheOldOneCouldNotSend(t *testing.T) {
