@@ -84,7 +84,15 @@ func (p progress) lost(watermark cluster.Offset) bool {
 }
 
 // Propose makes isr, which is what Fetched or Shrunk returned, the set that the controller is to be asked for.
-func (l *Leadership) Propose(isr []cluster.BrokerID) { l.proposed = isr }
+// Who joins does so under the registration of its last fetch: after another it may have lost what made it eligible (KIP-903).
+func (l *Leadership) Propose(isr []cluster.BrokerID) {
+	l.proposed, l.joining = isr, nil
+	for _, id := range isr {
+		if r := l.remote(id); r != nil && !slices.Contains(l.isr, id) {
+			l.joining = append(l.joining, member{id, r.brokerEpoch})
+		}
+	}
+}
 
 // Change is the proposal as the controller is asked for it; false when there is nothing to ask.
 func (l *Leadership) Change(tp cluster.TopicPartition) (ISRChange, bool) {
@@ -94,8 +102,10 @@ func (l *Leadership) Change(tp cluster.TopicPartition) (ISRChange, bool) {
 	c := ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed}
 	for _, id := range c.ISR {
 		epoch := cluster.NoBrokerEpoch
-		if r := l.remote(id); r != nil && !slices.Contains(l.isr, id) {
-			epoch = r.brokerEpoch
+		for _, m := range l.joining {
+			if m.id == id {
+				epoch = m.epoch
+			}
 		}
 		c.Epochs = append(c.Epochs, epoch)
 	}

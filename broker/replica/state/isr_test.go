@@ -99,7 +99,7 @@ func TestWhatTheControllerIsAsked(t *testing.T) {
 	if _, ok := l.Change(orders0); ok {
 		t.Error("there is something to ask without a proposal")
 	}
-	l.proposed = ids(9, 1, 2)
+	l.Propose(ids(9, 1, 2))
 	c, ok := l.Change(orders0)
 	// Only who joins must be who it was when it fetched (KIP-903).
 	if !ok || c.LeaderEpoch != 4 || c.PartitionEpoch != 7 || !slices.Equal(c.ISR, ids(9, 1, 2)) || !slices.Equal(c.Epochs, []cluster.BrokerEpoch{-1, -1, 52}) {
@@ -108,6 +108,17 @@ func TestWhatTheControllerIsAsked(t *testing.T) {
 	l.stuck = true
 	if _, ok := l.Change(orders0); ok {
 		t.Error("a leader that waits for an order asks")
+	}
+}
+
+func TestWhoJoinsDoesSoUnderTheRegistrationThatItCaughtUpIn(t *testing.T) {
+	l := account(9, 1)
+	fetchAt(l, 2, 1, 150, 200)
+	l.Propose(ids(9, 1, 2))
+	r := l.remote(2) // restarts, has lost its tail, and fetches again before the controller has answered
+	r.progress = r.fetched(Mark{Offset: 90, LeaderEnd: 200, At: at(2), BrokerEpoch: 99})
+	if c, ok := l.Change(orders0); !ok || !slices.Equal(c.Epochs, []cluster.BrokerEpoch{-1, -1, 52}) {
+		t.Errorf("%+v, %v: the controller cannot tell that it is not the same broker any more", c, ok)
 	}
 }
 
@@ -139,7 +150,7 @@ func TestTheControllersAnswers(t *testing.T) {
 	} {
 		l := account(9, 1)
 		fetchAt(l, 2, 1, 150, 200)
-		l.proposed = ids(9, 1, 2)
+		l.Propose(ids(9, 1, 2))
 		asked, _ := l.Change(orders0)
 		if got := l.Answered(&asked, &c.result, at(1)); got != c.again {
 			t.Errorf("%s: again %v", c.name, got)
@@ -156,7 +167,7 @@ func TestTheControllersAnswers(t *testing.T) {
 	}
 	t.Run("a refused member may be proposed again after a while", func(t *testing.T) {
 		l := account(9, 1)
-		l.proposed = ids(9, 1, 2)
+		l.Propose(ids(9, 1, 2))
 		asked, _ := l.Change(orders0)
 		l.Answered(&asked, &ISRResult{Code: kerr.IneligibleReplica}, at(1))
 		if !l.idle(at(1).Add(time.Second)) {
@@ -171,7 +182,7 @@ func TestTheControllersAnswers(t *testing.T) {
 			"nothing that is in flight": nil,
 		} {
 			l := account(9, 1)
-			l.proposed = ids(9, 1, 2)
+			l.Propose(ids(9, 1, 2))
 			asked, _ := l.Change(orders0)
 			if change != nil {
 				change(&asked)

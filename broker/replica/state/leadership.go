@@ -20,6 +20,8 @@ type Leadership struct {
 	isr []cluster.BrokerID
 	// proposed is the in-sync set that the controller has been asked for and has not answered yet; nil when nothing is in flight.
 	proposed []cluster.BrokerID
+	// joining is who is in proposed and not in isr, with the registration that it had when it was found to be in sync.
+	joining []member
 	// stuck means that the controller knows another state: what was proposed counts until the next order.
 	stuck bool
 	// notBefore is when the next change may be proposed at the earliest.
@@ -37,6 +39,12 @@ type Leadership struct {
 type remote struct {
 	id cluster.BrokerID
 	progress
+}
+
+// member is a replica under a registration.
+type member struct {
+	id    cluster.BrokerID
+	epoch cluster.BrokerEpoch
 }
 
 // Lead begins the leader epoch of s at time now, with a log that ends at logEnd.
