@@ -142,10 +142,18 @@ func (m *Machine) completeDeletion(t *topic) {
 		}
 	}
 	m.moveReplicas(rs, NonExistentReplica)
+	m.removeNodes(t, 1)
+}
+
+// removeNodes schedules removing a topic's nodes. It is repeated while replies are lost: a topic whose logs are deleted has nothing to wait for.
+func (m *Machine) removeNodes(t *topic, attempt int) {
 	m.commit(func() []Op {
 		return []Op{{Kind: DeleteTopic, Partition: cluster.TopicPartition{Topic: t.name}}}
 	}, func(_ []Op, results []Result) {
-		if r := results[0]; r.Outcome != Done && r.Outcome != NoNode {
+		if r := results[0]; r.Outcome == Unknown && attempt < maxAttempts {
+			m.removeNodes(t, attempt+1)
+			return
+		} else if r.Outcome != Done && r.Outcome != NoNode {
 			m.note(Error, "could not remove the topic's nodes, it is tried again with the next deletion", "topic", t.name, "outcome", r)
 			return
 		}

@@ -60,6 +60,10 @@ func scenarios() []scenario {
 		_, err := a.tx.CreateStates(t.Context(), states(1, 0, 0))
 		must(t, err)
 	}
+	toDelete := func(t *testing.T, st *Store) {
+		withStates(t, st)
+		must(t, st.RequestTopicDeletion(t.Context(), "t"))
+	}
 	// as puts the elected transaction on the faulty store of the act.
 	as := func(st *Store) *FencedTx {
 		tx := *a.tx
@@ -174,7 +178,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "delete topic", prepare: withStates,
+			name: "delete topic", prepare: toDelete,
 			act: func(ctx context.Context, st *Store) error { return as(st).DeleteTopic(ctx, "t") },
 			check: func(t *testing.T, other, _ *Store) {
 				names, err := other.Topics(t.Context(), nil)

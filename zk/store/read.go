@@ -110,6 +110,8 @@ type StateInfo struct {
 	znode.PartitionState
 	// Epoch is the partition epoch: the node's version.
 	Epoch cluster.PartitionEpoch
+	// Written is the zxid of the transaction that wrote the content. It compares with the czxids of other nodes.
+	Written int64
 }
 
 // PartitionStates reads the states of the given partitions; those without one are left out.
@@ -129,7 +131,7 @@ func (st *Store) state(ctx context.Context, tp cluster.TopicPartition) (StateInf
 		return StateInfo{}, false, err
 	}
 	s, err := znode.DecodePartitionState(path, data)
-	return StateInfo{PartitionState: s, Epoch: cluster.PartitionEpoch(stat.Version)}, err == nil, err
+	return StateInfo{PartitionState: s, Epoch: cluster.PartitionEpoch(stat.Version), Written: stat.Mzxid}, err == nil, err
 }
 
 // PendingDeletions lists the topics whose deletion has been asked for, in alphabetical order.

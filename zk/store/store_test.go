@@ -374,6 +374,11 @@ func TestTopics(t *testing.T) {
 		if pending, err := st.PendingDeletions(ctx, nil); err != nil || len(pending) != 0 {
 			t.Errorf("pending %v %v", pending, err)
 		}
+		must(t, tx.DeleteTopic(ctx, "a"))
+		if names, err := st.Topics(ctx, nil); err != nil || !slices.Contains(names, "a") {
+			t.Errorf("a topic whose deletion nobody asked for is gone: %v %v", names, err)
+		}
+		must(t, st.RequestTopicDeletion(ctx, "a"))
 		elect(t, st, 1)
 		if err := tx.DeleteTopic(ctx, "a"); !errors.Is(err, ErrControllerMoved) {
 			t.Errorf("deposed: %v", err)

@@ -164,8 +164,15 @@ func (tx *FencedTx) SetTopic(ctx context.Context, topic string, t znode.Topic) (
 }
 
 // DeleteTopic removes everything about a topic: its states, its assignment, its configuration, and last the request for
-// its deletion, so that an interrupted deletion is found and finished by the next controller.
+// its deletion, so that an interrupted deletion is found and finished by the next controller. Without that request nothing is removed: the deletion
+// is complete, and what is there under that name is another topic.
 func (tx *FencedTx) DeleteTopic(ctx context.Context, topic string) error {
+	if _, wanted, err := tx.st.s.Exists(ctx, znode.DeleteTopicPath(topic)); err != nil || !wanted {
+		if err != nil {
+			err = fmt.Errorf("delete topic %s: %w", topic, err)
+		}
+		return err
+	}
 	if err := tx.deleteTree(ctx, znode.TopicPath(topic)); err != nil {
 		return fmt.Errorf("delete topic %s: %w", topic, err)
 	}
