@@ -291,9 +291,11 @@ func (p *fakePower) LogDirEvents(context.Context) (out []cluster.BrokerID, paths
 	return out, paths, err
 }
 
-func (p *fakePower) States(_ context.Context, tps []cluster.TopicPartition) (map[cluster.TopicPartition]state.LeaderAndISR, error) {
+func (p *fakePower) States(_ context.Context, tps []cluster.TopicPartition) (
+	map[cluster.TopicPartition]state.LeaderAndISR, map[cluster.TopicPartition]cluster.BrokerEpoch, error,
+) {
 	out := map[cluster.TopicPartition]state.LeaderAndISR{}
-	return out, p.read("states", Change{}, func() {
+	return out, nil, p.read("states", Change{}, func() {
 		for _, tp := range tps {
 			if s, ok := p.w.states[tp]; ok {
 				out[tp] = s

@@ -97,7 +97,7 @@ func (c *Controller) failover(ctx context.Context, r *reign) error {
 			tps = append(tps, cluster.TopicPartition{Topic: t.Name, Partition: index})
 		}
 	}
-	if e.States, err = r.power.States(ctx, tps); err != nil {
+	if e.States, e.Written, err = r.power.States(ctx, tps); err != nil {
 		return fmt.Errorf("read the partition states: %w", err)
 	}
 	return c.drive(ctx, r, e)

@@ -55,8 +55,9 @@ type Power interface {
 	Deletions(ctx context.Context) ([]string, error)
 	// LogDirEvents reads which brokers have lost log directories, and watches for more. The paths are for DeleteNotifications.
 	LogDirEvents(ctx context.Context) (brokers []cluster.BrokerID, paths []string, err error)
-	// States reads the states of partitions, leaving out those that have none.
-	States(ctx context.Context, tps []cluster.TopicPartition) (map[cluster.TopicPartition]state.LeaderAndISR, error)
+	// States reads the states of partitions, leaving out those that have none, and the zxids at which they were written.
+	States(ctx context.Context, tps []cluster.TopicPartition) (
+		states map[cluster.TopicPartition]state.LeaderAndISR, written map[cluster.TopicPartition]cluster.BrokerEpoch, err error)
 	// Commit does the ops of a step. With an error nothing is known of those that are not reflected in the cluster.
 	Commit(ctx context.Context, ops []state.Op) ([]state.Result, error)
 	// DeleteNotifications removes notifications that were dealt with.

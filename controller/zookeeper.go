@@ -247,16 +247,19 @@ func (p *power) DeleteAllNotifications(ctx context.Context) error {
 func (p *power) Resign(ctx context.Context) error { return meaning(p.tx.Resign(ctx)) }
 
 // States implements [Power].
-func (p *power) States(ctx context.Context, tps []cluster.TopicPartition) (map[cluster.TopicPartition]state.LeaderAndISR, error) {
+func (p *power) States(ctx context.Context, tps []cluster.TopicPartition) (
+	states map[cluster.TopicPartition]state.LeaderAndISR, written map[cluster.TopicPartition]cluster.BrokerEpoch, err error,
+) {
 	infos, err := p.session.st.PartitionStates(ctx, tps)
 	if err := p.tolerate(err); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make(map[cluster.TopicPartition]state.LeaderAndISR, len(infos))
+	states = make(map[cluster.TopicPartition]state.LeaderAndISR, len(infos))
+	written = make(map[cluster.TopicPartition]cluster.BrokerEpoch, len(infos))
 	for tp, info := range infos {
-		out[tp] = fromNode(info)
+		states[tp], written[tp] = fromNode(info), cluster.BrokerEpoch(info.Written)
 	}
-	return out, nil
+	return states, written, nil
 }
 
 // fromNode and toNode convert between nodes and the machine's nouns.

@@ -288,3 +288,16 @@ func TestOnZooKeeperConflictsAreResolved(t *testing.T) {
 		}
 	})
 }
+
+// A broker that restarts while nobody is controller may have lost records: it must not go on in the epoch in which it led before.
+func TestOnZooKeeperARestartWithoutControllerIsNoticed(t *testing.T) {
+	withZooKeeper(t, 1, func(r *real) {
+		r.members[1].controller.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: 1, ReplicationFactor: 1}}, time.Minute, false)
+		r.equal("states", r.states(1, "a", 1), []string{"1/0/[1]/1"})
+		r.stop(1)
+		r.settle()
+		r.start(1)
+		r.settle()
+		r.equal("states", r.states(1, "a", 1), []string{"1/1/[1]/2"})
+	})
+}

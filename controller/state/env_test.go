@@ -23,6 +23,7 @@ type env struct {
 	brokers   map[cluster.BrokerID]Broker
 	topics    map[string]Topic
 	states    map[cluster.TopicPartition]LeaderAndISR
+	written   map[cluster.TopicPartition]cluster.BrokerEpoch // zxids of states
 	deletions map[string]bool
 	configs   map[string]map[string]string
 
@@ -36,6 +37,7 @@ type env struct {
 func newEnv() *env {
 	return &env{
 		brokers: map[cluster.BrokerID]Broker{}, topics: map[string]Topic{}, states: map[cluster.TopicPartition]LeaderAndISR{},
+		written:   map[cluster.TopicPartition]cluster.BrokerEpoch{},
 		deletions: map[string]bool{}, configs: map[string]map[string]string{}, senders: map[cluster.BrokerID]bool{},
 		opts:  Options{ControllerID: 1, DeleteTopics: true},
 		fault: func(Op) string { return "" },
@@ -68,7 +70,7 @@ func (e *env) failover() {
 	e.sent, e.senders = nil, map[cluster.BrokerID]bool{}
 	e.handle(Failover{
 		Brokers: slices.Collect(maps.Values(e.brokers)), Topics: slices.Collect(maps.Values(e.topics)),
-		States: maps.Clone(e.states), Deletions: slices.Collect(maps.Keys(e.deletions)),
+		States: maps.Clone(e.states), Written: maps.Clone(e.written), Deletions: slices.Collect(maps.Keys(e.deletions)),
 	})
 }
 
@@ -169,7 +171,7 @@ func (e *env) apply(op Op) Result {
 		}
 		s := op.State
 		s.PartitionEpoch = 0
-		e.states[op.Partition] = s
+		e.write(op.Partition, s)
 		return Result{Outcome: Done}
 	case SetState:
 		if !has {
@@ -180,7 +182,7 @@ func (e *env) apply(op Op) Result {
 		}
 		s := op.State
 		s.PartitionEpoch = op.Version + 1
-		e.states[op.Partition] = s
+		e.write(op.Partition, s)
 		return Result{Outcome: Done, Version: s.PartitionEpoch}
 	case ReadState:
 		if !has {
@@ -209,6 +211,11 @@ func (e *env) apply(op Op) Result {
 		return Result{Outcome: Done}
 	}
 	panic(op.String())
+}
+
+// write sets a state.
+func (e *env) write(tp cluster.TopicPartition, s LeaderAndISR) {
+	e.states[tp], e.written[tp] = s, cluster.BrokerEpoch(e.zxid)
 }
 
 // respond answers the oldest request that is not answered yet and whose kind has an answer that matters.

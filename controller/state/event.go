@@ -31,6 +31,9 @@ type Failover struct {
 	Topics []Topic
 	// States holds the state of each partition that has one.
 	States map[cluster.TopicPartition]LeaderAndISR
+	// Written holds the zxid at which each of States was written. A broker whose registration is younger has registered again since, and no
+	// controller has dealt with that. A state without entry counts as younger than all registrations.
+	Written map[cluster.TopicPartition]cluster.BrokerEpoch
 	// Deletions holds the children of /admin/delete_topics.
 	Deletions []string
 }

@@ -39,9 +39,50 @@ func (e Failover) handle(m *Machine) {
 	m.note(Info, "the controller takes over", "brokers", joinIDs(m.brokerIDs()), "topics", len(m.topics))
 	m.dropMarkers(unknown)
 	m.then(func() { m.sendMetadataToAll() })
+	m.then(func() { m.returned(e.Written) })
 	m.then(m.startReplicas)
 	m.then(m.startPartitions)
 	m.then(m.continueDeletions)
+}
+
+// returned deals with the in-sync replicas that have registered again since their partition's state was written, while nobody was controller. They
+// may have lost their tails, so they are not in sync until they have caught up, and a leader among them must not go on in its epoch: what it
+// appended before and what it appends now would not be told apart (KIP-101). The same happens to a broker that bounces during a reign; if
+// nobody else is in sync, the leader, or else the first of them, stays.
+func (m *Machine) returned(written map[cluster.TopicPartition]cluster.BrokerEpoch) {
+	remain := func(p *partition, s LeaderAndISR) []cluster.BrokerID {
+		at, ok := written[p.tp]
+		if !ok {
+			return s.ISR
+		}
+		return slices.DeleteFunc(slices.Clone(s.ISR), func(id cluster.BrokerID) bool { return m.registered(id) && m.brokers[id].Epoch > at })
+	}
+	m.updateStates(m.partitionsWhere(func(p *partition) bool {
+		return p.leadership != nil && !p.topic.queued && len(remain(p, *p.leadership)) < len(p.leadership.ISR)
+	}), update{
+		decide: func(p *partition, current LeaderAndISR) (LeaderAndISR, bool) {
+			next := current
+			next.ISR = remain(p, current)
+			switch {
+			case len(next.ISR) == len(current.ISR):
+				return LeaderAndISR{}, false
+			case len(next.ISR) == 0 && slices.Contains(current.ISR, current.Leader):
+				next.ISR = []cluster.BrokerID{current.Leader}
+			case len(next.ISR) == 0:
+				next.ISR = current.ISR[:1:1]
+			}
+			m.note(Info, "in-sync replicas have restarted while there was no controller", "partition", p.tp, "state", current, "remain", joinIDs(next.ISR))
+			if !m.online(p, next.Leader) || !slices.Contains(next.ISR, next.Leader) {
+				if e, ok := Elect(ElectOffline, m.candidate(p, next)); ok {
+					return e.State, true
+				}
+				next.Leader = cluster.NoBroker
+			}
+			next.LeaderEpoch++
+			return next, true
+		},
+		done: func(*partition) {}, // the roles are given out next
+	})
 }
 
 // startReplicas gives every replica its first state and starts, or takes out of the ISRs, those that can, or cannot, serve.

@@ -103,7 +103,7 @@ func (e *env) prepare(cmd string, args []string) bool {
 		tp, _ := cluster.ParseTopicPartition(args[0])
 		s := LeaderAndISR{Leader: parseIDs(args[1])[0], ISR: parseIDs(args[2]), LeaderEpoch: cluster.LeaderEpoch(parseIDs(args[3])[0])}
 		s.PartitionEpoch = cluster.PartitionEpoch(s.LeaderEpoch)
-		e.states[tp] = s
+		e.write(tp, s)
 	case "marker": // a deletion marker before the failover
 		e.deletions[args[0]] = true
 	case "config": // topic key value
