@@ -4,9 +4,10 @@ BUF := $(GO) run github.com/bufbuild/buf/cmd/buf@v1.57.2
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GENBIN := $(CURDIR)/bin/gen
 FUZZTIME ?= 10s
+TOTAL ?= 1000000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover fuzz proto fix e2e
+.PHONY: sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -47,6 +48,9 @@ kill-rounds: ## 50 rounds of kill -9 under load on a real disk, checked after ea
 TORTURE ?= 30m
 torture: ## three brokers and ZooKeeper as processes, killed, paused, stopped and cut from one another for TORTURE; as root, or without the cuts
 	OTTLA_TORTURE=$(TORTURE) $(GO) test -count=1 -timeout 0 -run 'TestTorture$$' -v ./cmd/e2e
+
+sim: ## simulate clusters with faults for TOTAL steps; SEED and STEPS tell all that happens to one of them
+	OTTLA_SIM_SEED=$(SEED) OTTLA_SIM_STEPS=$(STEPS) OTTLA_SIM_TOTAL=$(TOTAL) $(GO) test -count=1 -run TestClustersKeepTheirPromises -v ./controller/sim
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

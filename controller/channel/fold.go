@@ -12,10 +12,10 @@ import (
 // since, and when it answers again it wants the state and not the history.
 const foldAt = 64
 
-// fold returns at most four orders that leave a broker as the given ones would. Of each partition remain the last LeaderAndIsr,
+// Fold returns at most four orders that leave a broker as the given ones would. Of each partition remain the last LeaderAndIsr,
 // what stopped it before that, and what stopped it after; of the metadata the last state of each partition and the last list of
 // brokers. A replica that was new in an order that is dropped is new in the one that remains, and a deletion is never forgotten.
-func fold(bodies []state.Body) []state.Body {
+func Fold(bodies []state.Body) []state.Body {
 	become := make(map[cluster.TopicPartition]state.BecomePartition)
 	leaders := make(map[cluster.BrokerID]state.Broker)
 	before := make(map[cluster.TopicPartition]state.StopPartition) // stops before the last become

@@ -99,7 +99,7 @@ func TestFoldedOrdersDoWhatAllOfThemWould(t *testing.T) {
 			}
 			return b
 		}
-		folded := fold(all)
+		folded := Fold(all)
 		if len(folded) > 4 {
 			t.Fatalf("%d orders remain", len(folded))
 		}
@@ -107,7 +107,7 @@ func TestFoldedOrdersDoWhatAllOfThemWould(t *testing.T) {
 		if d := cmp.Diff(after(all), after(folded)); d != "" {
 			t.Fatalf("(-all +folded):\n%s", d)
 		}
-		if d := cmp.Diff(after(folded), after(fold(folded))); d != "" {
+		if d := cmp.Diff(after(folded), after(Fold(folded))); d != "" {
 			t.Fatalf("folding twice (-once +twice):\n%s", d)
 		}
 	})

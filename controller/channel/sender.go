@@ -57,7 +57,7 @@ func (s *sender) foldLocked(epoch cluster.BrokerEpoch) {
 		bodies[i] = q.order.body
 	}
 	s.queue = nil
-	for _, b := range fold(bodies) {
+	for _, b := range Fold(bodies) {
 		s.queue = append(s.queue, queued{order: &order{body: b, listener: s.cfg.Listener}, epoch: epoch})
 	}
 }

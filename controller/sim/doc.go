@@ -1,0 +1,33 @@
+// Package sim simulates whole clusters, to find what no test of a single room finds: records that were acknowledged and are gone, two leaders in one
+// epoch, copies that differ, partitions that never recover.
+//
+// The decisions are the real ones: controllers are [state.Machine] values, brokers consist of what broker/replica/state decides, epochs are kept by
+// broker/epoch, orders are folded by controller/channel ([Rules] lists them). Everything else is a model: logs are lists of records, ZooKeeper is a
+// map with fenced and conditional writes, sessions and ephemeral nodes, the network is a list of messages. There are no goroutines, and no clock but a
+// counter: a run is one decision after the other, drawn from a seed, and the same seed gives the same story, byte for byte.
+//
+// # Faults
+//
+// Messages are delayed, reordered, lost and delivered twice; nothing passes between two brokers in one direction. Brokers crash at any moment,
+// some with the loss of a tail that was not flushed, and come back at once. Sessions expire, and who held them notices late; /controller is deleted;
+// a deposed controller goes on until it finds out. Replies of ZooKeeper are lost, of writes that were made and of writes that were not.
+// Topics come and go under the same names, brokers stop in good order, leaders are elected by hand, cleanly and uncleanly.
+// Each seed has some of this, in its own proportions.
+//
+// # Promises
+//
+// After each step: what is written to ZooKeeper obeys appendix C of the fact sheet; a deposed controller and an old order change nothing; whoever is
+// in sync has everything that lay below any leader's high watermark (StrongIsr of the published TLA+ specifications), and so has whoever begins to
+// lead; nobody cuts that off; logs are the same below the high watermark, which never falls within an epoch; what is acknowledged with acks=all is
+// among it, on enough brokers. At the end the faults stop, and the cluster has to recover: leaders everywhere, all replicas in sync and the same,
+// deletions ended, requests answered, new records acknowledged.
+//
+// Two things are not promised. A replica that lost its tail in a power cut leads all the same if nobody else was in sync; so does one that was elected
+// after its restart by a controller that had not noticed the restart, and did not live to notice. After an unclean election the history is what the
+// new leader has.
+//
+// # Failures
+//
+// [Failure] tells the shortest schedule that still fails, step by step, and how to see it again. The tests plant some of the mistakes that Kafka has
+// had, and some others, and demand that each is noticed.
+package sim

@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	replica "github.com/ottla/ottla/broker/replica/state"
+	"github.com/ottla/ottla/proto/cluster"
+)
+
+// Once the faults have stopped a cluster has this much time to recover, in rounds.
+const (
+	round     = 20 * time.Millisecond
+	maxRounds = 1000
+)
+
+// heal stops all faults and demands that the cluster recovers: every partition has a leader and all its replicas in sync, deletions end, requests
+// are answered, and new records are acknowledged.
+func (w *world) heal() {
+	w.trace("the faults stop")
+	w.calm = true
+	clear(w.cut)
+	for _, b := range w.brokers {
+		if b.up && b.leaving {
+			b.crash(false, 0)
+		}
+		if !b.up {
+			b.start()
+		}
+		for _, p := range b.parts {
+			p.forgetFetch()
+		}
+		if b.asked != nil {
+			b.forgetAlter()
+		}
+	}
+	for _, s := range w.senders(func(*sender) bool { return true }) {
+		s.sent = false
+	}
+	if !w.recover("the cluster recovers") {
+		return
+	}
+	for _, p := range w.replicasWhere((*part).leads) {
+		p.produce(true)
+	}
+	w.recover("the cluster goes on")
+}
+
+// recover goes round and round until everything is as it should be. It returns false after a violation.
+func (w *world) recover(invariant string) bool {
+	for range maxRounds {
+		w.goRound()
+		if w.failure != nil {
+			return false
+		}
+		if w.missing() == "" {
+			return true
+		}
+	}
+	w.violated(invariant, "after %v: %s", maxRounds*round, w.missing())
+	return false
+}
+
+// goRound lets everybody do what there is to do.
+func (w *world) goRound() {
+	w.now = w.now.Add(round)
+	do := func(f func()) {
+		if w.failure == nil {
+			w.step++
+			f()
+			w.settle()
+		}
+	}
+	for _, b := range w.brokers {
+		if b.expired() {
+			do(b.renew)
+		}
+		do(b.elect)
+		if w.now.UnixMilli()%(maxLag.Milliseconds()/2) < round.Milliseconds() {
+			do(b.dropLaggards)
+		}
+	}
+	for _, b := range w.brokers {
+		for b.reign != nil && !b.reign.idle() && w.failure == nil {
+			do(func() { b.reign.advance(999, 1) })
+		}
+		if b.mayAlter() {
+			do(func() { b.alter(true) })
+		}
+	}
+	for _, s := range w.senders(func(s *sender) bool { return len(s.queue) > 0 && !s.sent }) {
+		do(s.send)
+	}
+	for _, p := range w.replicasWhere((*part).mayFetch) {
+		do(p.fetch)
+	}
+	for n := len(w.net); n > 0; n-- {
+		do(func() { w.deliver(0, false) })
+	}
+}
+
+// missing says what is not as it should be; "" when everything is.
+func (w *world) missing() string {
+	if len(w.zk.deletions) > 0 {
+		return fmt.Sprintf("topics are to be deleted: %v", w.zk.toDelete())
+	}
+	for _, b := range w.brokers {
+		switch {
+		case b.asked != nil || len(b.pending) > 0:
+			return fmt.Sprintf("broker %d wants other in-sync sets", b.id)
+		case b.reign != nil && !b.reign.idle():
+			return fmt.Sprintf("controller %d is busy", b.id)
+		}
+		for _, p := range b.parts {
+			if len(p.waits) > 0 {
+				return fmt.Sprintf("%d produce requests of %s wait at broker %d", len(p.waits), p.tp, b.id)
+			}
+		}
+	}
+	if len(w.senders(func(s *sender) bool { return len(s.queue) > 0 })) > 0 {
+		return "orders are on their way"
+	}
+	for _, name := range w.zk.topicNames() {
+		for index, a := range w.zk.topics[name].Assignments {
+			if why := w.lacks(cluster.TopicPartition{Topic: name, Partition: index}, a.Replicas); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+// lacks says what a partition lacks.
+func (w *world) lacks(tp cluster.TopicPartition, replicas []cluster.BrokerID) string {
+	s, ok := w.zk.states[tp]
+	if !ok || s.Leader == cluster.NoBroker {
+		return fmt.Sprintf("%s has no leader", tp)
+	}
+	for _, id := range replicas {
+		p := w.broker(id).part(tp)
+		switch {
+		case !slices.Contains(s.ISR, id):
+			return fmt.Sprintf("broker %d is not in sync for %s: %s", id, tp, s)
+		case p == nil:
+			return fmt.Sprintf("broker %d does not know of %s", id, tp)
+		case p.standing.Epoch != s.LeaderEpoch || id == s.Leader && !p.leads() || id != s.Leader && p.standing.Role != replica.Following:
+			return fmt.Sprintf("broker %d is in epoch %d of %s: %s", id, p.standing.Epoch, tp, s)
+		}
+	}
+	leader := w.broker(s.Leader).part(tp)
+	for _, id := range replicas {
+		p := w.broker(id).part(tp)
+		if !slices.Equal(p.log.entries, leader.log.entries) {
+			return fmt.Sprintf("broker %d has another log of %s than leader %d", id, tp, s.Leader)
+		}
+		if p.watermark != leader.log.end() {
+			return fmt.Sprintf("the high watermark of %s is %d of %d on broker %d", tp, p.watermark, leader.log.end(), id)
+		}
+	}
+	return ""
+}
