@@ -11,7 +11,8 @@
 // Messages are delayed, reordered, lost and delivered twice; nothing passes between two brokers in one direction. Brokers crash at any moment,
 // some with the loss of a tail that was not flushed, and come back at once. Sessions expire, and who held them notices late; /controller is deleted;
 // a deposed controller goes on until it finds out. Replies of ZooKeeper are lost, of writes that were made and of writes that were not.
-// Topics come and go under the same names, brokers stop in good order, leaders are elected by hand, cleanly and uncleanly.
+// Topics come and go under the same names, brokers stop in good order, leaders are elected by hand, cleanly and uncleanly, and the controller is told
+// that brokers do not answer, whether that is so or not.
 // Each seed has some of this, in its own proportions.
 //
 // # Promises

@@ -35,6 +35,9 @@ func (w *world) heal() {
 			b.forgetAlter()
 		}
 	}
+	if r := w.activeReign(); r != nil {
+		r.suspect(0, 0, 0)
+	}
 	for _, s := range w.senders(func(*sender) bool { return true }) {
 		s.sent = false
 	}

@@ -28,7 +28,7 @@ var mutants = []struct {
 			return replica.EpochEnd{}, false, kerr.None
 		}
 	}},
-	{"answers with the epoch that was asked for, not with the largest it has (KIP-279)", 333, func(r *Rules) {
+	{"answers with the epoch that was asked for, not with the largest it has (KIP-279)", 408, func(r *Rules) {
 		r.EpochEnd = func(entries []epoch.Entry, e cluster.LeaderEpoch, logEnd cluster.Offset) (cluster.LeaderEpoch, cluster.Offset, bool) {
 			_, end, ok := epoch.End(entries, e, logEnd)
 			return e, end, ok
@@ -41,13 +41,13 @@ var mutants = []struct {
 	}},
 	// The epoch of a fetch alone is not what keeps the high watermark right: the fetch also says which epoch its sender's last record is from, and who
 	// its sender is. Without two of the three it is wrong.
-	{"counts fetches of another epoch (KIP-320)", 498, func(r *Rules) {
+	{"counts fetches of another epoch (KIP-320)", 652, func(r *Rules) {
 		r.AdmitFetch = func(own *replica.Standing, _ cluster.LeaderEpoch) kerr.Code { return own.Refusal() }
 		r.Diverging = func(_ cluster.LeaderEpoch, offset cluster.Offset, own replica.EpochEnd) (replica.EpochEnd, bool, kerr.Code) {
 			return replica.Diverging(own.Epoch, offset, own)
 		}
 	}},
-	{"lets a replica join that has not reached the start of the epoch (KAFKA-7128)", 499, func(r *Rules) {
+	{"lets a replica join that has not reached the start of the epoch (KAFKA-7128)", 1097, func(r *Rules) {
 		r.Lead = func(self cluster.BrokerID, s *replica.PartitionState, _ cluster.Offset, now time.Time) *replica.Leadership {
 			return replica.Lead(self, s, 0, now)
 		}
@@ -92,7 +92,7 @@ var mutants = []struct {
 			return kerr.None, true
 		}
 	}},
-	{"waits for ever when it does not know whether a set was written (KAFKA-2729)", 1029, func(r *Rules) {
+	{"waits for ever when it does not know whether a set was written (KAFKA-2729)", 1091, func(r *Rules) {
 		r.Answered = func(l *replica.Leadership, c *replica.ISRChange, res *replica.ISRResult, now time.Time) bool {
 			return l.Answered(c, res, now) && res.Code != kerr.InvalidUpdateVersion
 		}
@@ -175,7 +175,7 @@ var mutants = []struct {
 			return e
 		}
 	})},
-	{"does not notice who has restarted while there was no controller", 1028, machines(func(m *mutant) {
+	{"does not notice who has restarted while there was no controller", 1089, machines(func(m *mutant) {
 		m.event = func(e state.Event) state.Event {
 			if f, ok := e.(state.Failover); ok {
 				f.Written = nil

@@ -40,7 +40,7 @@ func (w *world) send(from, to cluster.BrokerID, b body) int {
 // deliver lets a message arrive.
 func (w *world) deliver(i int, again bool) {
 	m := w.net[i]
-	if again && !m.copied {
+	if _, once := m.body.(*wishes); again && !m.copied && !once { // a call is made once; whoever makes it again makes another
 		m.copied = true
 	} else {
 		w.net = slices.Delete(w.net, i, i+1)

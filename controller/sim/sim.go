@@ -114,6 +114,7 @@ const (
 	doDelete
 	doShutdown
 	doBallot
+	doSuspect
 	doCut
 	doMend
 	doUnclean
@@ -122,7 +123,7 @@ const (
 
 var kindNames = [kinds]string{
 	"deliver", "drop", "hold", "fetch", "control", "send", "alter", "lag", "tick", "produce", "flush", "forget-fetch", "forget-alter", "crash", "restart",
-	"expire", "notice", "elect", "dethrone", "create", "delete", "shutdown", "ballot", "cut", "mend", "unclean",
+	"expire", "notice", "elect", "dethrone", "create", "delete", "shutdown", "ballot", "suspect", "cut", "mend", "unclean",
 }
 
 // String returns the decision as transcripts show it.
@@ -163,7 +164,7 @@ func planFor(seed uint64) plan {
 		kind kind
 		most int
 	}{
-		{doDrop, 40}, {doHold, 60}, {doCrash, 20}, {doExpire, 15}, {doDethrone, 10}, {doDelete, 5}, {doShutdown, 5}, {doBallot, 15}, {doCut, 10}, {doLag, 40}, {doTick, 200},
+		{doDrop, 40}, {doHold, 60}, {doCrash, 20}, {doExpire, 15}, {doDethrone, 10}, {doDelete, 5}, {doShutdown, 5}, {doBallot, 15}, {doSuspect, 20}, {doCut, 10}, {doLag, 40}, {doTick, 200},
 	} {
 		if r.IntN(2) == 0 {
 			p.weights[f.kind] += 1 + r.IntN(f.most)

@@ -182,6 +182,10 @@ func (w *world) chooseFault(d decision) func() {
 		if r := w.activeReign(); r != nil {
 			return func() { r.ballot(d.a) }
 		}
+	case doSuspect:
+		if r := w.activeReign(); r != nil {
+			return func() { r.suspect(d.a, d.b, d.c) }
+		}
 	case doCut:
 		if a, b := cluster.BrokerID(1+int(d.a)%len(w.brokers)), cluster.BrokerID(1+int(d.b)%len(w.brokers)); a != b {
 			return func() {
@@ -258,6 +262,24 @@ func (r *reign) ballot(n uint16) {
 	case n%5 == 1 && r.b.w.plan.unclean:
 		e = state.ElectLeaders{Unclean: true, All: true}
 	}
+	r.queue = append(r.queue, item{event: e})
+}
+
+// suspect tells the controller that some brokers do not answer, whether that is so or not.
+func (r *reign) suspect(suspects, unreached, broken uint16) {
+	e := state.Contact{MinISR: r.b.w.plan.minISR}
+	for i, b := range r.b.w.brokers {
+		if suspects>>(3*i)&7 == 7 {
+			e.Suspects = append(e.Suspects, b.id)
+		}
+		if unreached>>(2*i)&3 == 3 {
+			e.Unreached = append(e.Unreached, b.id)
+		}
+		if other := r.b.w.brokers[(i+1)%len(r.b.w.brokers)]; broken>>(2*i)&3 == 3 {
+			e.Broken = append(e.Broken, state.Link{From: b.id, To: other.id})
+		}
+	}
+	r.b.w.trace("    suspects %v, unreached %v, broken %v", e.Suspects, e.Unreached, e.Broken)
 	r.queue = append(r.queue, item{event: e})
 }
 
