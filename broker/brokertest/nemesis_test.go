@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -44,7 +45,11 @@ func torment(t *testing.T, seed uint64) {
 	cl := c.Client(t)
 	replicated(t, cl, map[string]string{"min.insync.replicas": "2", "segment.bytes": "16384", "index.interval.bytes": "300"}, 1, 2, 0)
 	o := observe(t, c)
-	w := load(t, cl, "r")
+	burst := 1
+	if seed%3 == 1 {
+		burst = 40 // there are always several batches in flight
+	}
+	w := bursts(t, cl, "r", burst, producer.BatchSize(512), producer.AdaptiveBatching(false))
 	pause := func(most time.Duration) { <-time.After(time.Duration(rnd.Int64N(int64(most)))) }
 	for range 8 {
 		pause(3 * time.Second)

@@ -101,6 +101,12 @@ type worker struct {
 // load starts a producer that sends a record every 20 ms until it is judged.
 func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Option) *worker {
 	t.Helper()
+	return bursts(t, cl, prefix, 1, opts...)
+}
+
+// bursts is load with several records every 20 ms.
+func bursts(t *testing.T, cl *client.Client, prefix string, burst int, opts ...producer.Option) *worker {
+	t.Helper()
 	w := &worker{History: history.New(time.Now), t: t}
 	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
 	if err != nil {
@@ -119,7 +125,9 @@ func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Optio
 				}
 				s.Acked(r.Offset)
 			})
-			<-time.After(20 * time.Millisecond)
+			if (i+1)%burst == 0 {
+				<-time.After(20 * time.Millisecond)
+			}
 		}
 	})
 	w.stop = sync.OnceValue(func() error {
