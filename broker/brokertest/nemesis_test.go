@@ -47,7 +47,7 @@ func torment(t *testing.T, seed uint64) {
 	o := observe(t, c)
 	burst := 1
 	if seed%3 == 1 {
-		burst = 40 // there are always several batches in flight
+		burst = 15 // after every failure many batches are waiting
 	}
 	w := bursts(t, cl, "r", burst, producer.BatchSize(512), producer.AdaptiveBatching(false))
 	pause := func(most time.Duration) { <-time.After(time.Duration(rnd.Int64N(int64(most)))) }
