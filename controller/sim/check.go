@@ -184,10 +184,11 @@ func (w *world) checkFetched(p *part, from cluster.BrokerID, f *fetch) {
 	}
 }
 
-// checkCut looks at a follower that is about to cut its log.
+// checkCut looks at a follower that is about to cut its log. One that still follows the leader of an earlier epoch may cut off what has been committed
+// since, as it is not in sync: if it were, checkInSync would notice.
 func (w *world) checkCut(p *part, to cluster.Offset) {
 	h := w.history(p.tp, p.log.id)
-	if h == nil || h.pending {
+	if h == nil || h.pending || p.standing.Epoch < w.zk.states[p.tp].LeaderEpoch {
 		return
 	}
 	h.holds(p.log)
