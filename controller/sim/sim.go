@@ -112,6 +112,7 @@ const (
 	doDethrone
 	doCreate
 	doDelete
+	doGrow
 	doShutdown
 	doBallot
 	doSuspect
@@ -123,7 +124,7 @@ const (
 
 var kindNames = [kinds]string{
 	"deliver", "drop", "hold", "fetch", "control", "send", "alter", "lag", "tick", "produce", "flush", "forget-fetch", "forget-alter", "crash", "restart",
-	"expire", "notice", "elect", "dethrone", "create", "delete", "shutdown", "ballot", "suspect", "cut", "mend", "unclean",
+	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean",
 }
 
 // String returns the decision as transcripts show it.
@@ -158,7 +159,7 @@ func planFor(seed uint64) plan {
 	}
 	p.weights = [kinds]int{
 		doDeliver: 300, doFetch: 150, doControl: 150, doSend: 100, doAlter: 30, doLag: 10, doTick: 60, doProduce: 80, doFlush: 10,
-		doForgetFetch: 10, doForgetAlter: 5, doRestart: 15, doNotice: 20, doElect: 20, doCreate: 4, doMend: 5,
+		doForgetFetch: 10, doForgetAlter: 5, doRestart: 15, doNotice: 20, doElect: 20, doCreate: 4, doGrow: 2, doMend: 5,
 	}
 	for _, f := range []struct {
 		kind kind

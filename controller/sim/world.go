@@ -176,6 +176,12 @@ func (w *world) chooseFault(d decision) func() {
 		}
 	case doDelete:
 		return act(w.zk.topicNames(), d.a, w.zk.deleteTopic)
+	case doGrow:
+		if r, name := w.activeReign(), w.topicName(d.a); r != nil && len(w.zk.topics[name].Assignments) == 1 {
+			return func() {
+				r.queue = append(r.queue, item{event: state.AddPartitions{Topics: []state.MorePartitions{{Topic: name, Count: 2}}}})
+			}
+		}
 	case doShutdown:
 		return act(w.brokersWhere(func(b *broker) bool { return b.up && b.boss >= 1 }), d.a, (*broker).prepareToStop)
 	case doBallot:
