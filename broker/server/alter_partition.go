@@ -54,7 +54,7 @@ func (s *Server) AlterPartition(ctx context.Context, req *ottlapb.AlterPartition
 	}
 	for i, r := range reply.Partitions {
 		results[i].ErrorCode = int32(r.Code)
-		if r.Code != kerr.None {
+		if r.Code != kerr.None && r.Code != kerr.InvalidUpdateVersion {
 			continue
 		}
 		results[i].LeaderId, results[i].LeaderEpoch = int32(r.State.Leader), int32(r.State.LeaderEpoch)

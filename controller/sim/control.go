@@ -353,10 +353,10 @@ func (o *order) String() string {
 	return fmt.Sprintf("order %d ctl=%d broker-epoch=%d %s", o.id, o.s.r.epoch, o.epoch, o.body)
 }
 
-// arrive implements body. An attempt that was given up may arrive after later orders, except about a topic that was to be deleted since: brokers
-// cannot tell it from one about the next topic of that name, and rely on the order of what comes over a connection.
+// arrive implements body. An attempt that was given up may arrive after later orders, unless nothing in it tells that it is late: there brokers rely on
+// the order of what comes over a connection.
 func (o *order) arrive(w *world, to *broker, _ *message) {
-	if o.id < to.heard[o.s.r] && w.aboutDeleted(o.body) {
+	if o.id < to.heard[o.s.r] && w.unfenced(o.body) {
 		return
 	}
 	to.heard[o.s.r] = max(to.heard[o.s.r], o.id)
@@ -364,11 +364,14 @@ func (o *order) arrive(w *world, to *broker, _ *message) {
 	w.send(to.id, o.s.r.b.id, &obeyed{o, code, event})
 }
 
-// aboutDeleted reports whether an order names a partition of a topic that is being or was deleted, or is about to delete one.
-func (w *world) aboutDeleted(b state.Body) bool {
+// unfenced reports whether a broker cannot tell that an order of its controller is an old one: it names a topic that was to be deleted since, is about
+// to delete one, or is about metadata.
+func (w *world) unfenced(b state.Body) bool {
 	switch b := b.(type) {
 	case *state.BecomeRequest:
 		return slices.ContainsFunc(b.Partitions, func(p state.BecomePartition) bool { return w.history(p.Partition, p.TopicID) == nil })
+	case *state.MetadataRequest:
+		return true
 	case *state.StopRequest:
 		return slices.ContainsFunc(b.Partitions, func(p state.StopPartition) bool { return p.Delete || p.LeaderEpoch == cluster.LeaderEpochDeleting })
 	}

@@ -414,7 +414,13 @@ func (r *wishes) String() string {
 	return s
 }
 
+// arrive implements body. A request that its sender has given up cannot arrive after the next one: they come over one connection. A leader whose second
+// request was refused relies on that, as nothing would fence the first.
 func (r *wishes) arrive(w *world, to *broker, m *message) {
+	if m.seq < to.wished[m.from] {
+		return
+	}
+	to.wished[m.from] = m.seq
 	answer := func(reply any, ok bool) {
 		a := &granted{req: r, code: kerr.NotController}
 		if ok {

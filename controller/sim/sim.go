@@ -165,11 +165,16 @@ func planFor(seed uint64) plan {
 		kind kind
 		most int
 	}{
-		{doDrop, 40}, {doHold, 60}, {doCrash, 20}, {doExpire, 15}, {doDethrone, 10}, {doDelete, 5}, {doShutdown, 5}, {doBallot, 15}, {doSuspect, 20}, {doCut, 10}, {doLag, 40}, {doTick, 200},
+		{doDrop, 40}, {doHold, 60}, {doForgetAlter, 20}, {doCrash, 20}, {doExpire, 15}, {doDethrone, 10}, {doDelete, 5}, {doShutdown, 5}, {doBallot, 15}, {doSuspect, 20}, {doCut, 10}, {doLag, 40}, {doTick, 200},
 	} {
 		if r.IntN(2) == 0 {
 			p.weights[f.kind] += 1 + r.IntN(f.most)
 		}
+	}
+	if p.powerCuts { // who comes back soon may do so unnoticed
+		p.weights[doCrash] += 10
+		p.weights[doRestart] += 60
+		p.weights[doFlush] = 3
 	}
 	if p.unclean || r.IntN(6) == 0 {
 		p.weights[doUnclean] = 3

@@ -51,7 +51,7 @@ type AlterResult struct {
 	Partition cluster.TopicPartition
 	// Code is [kerr.None] or the reason of the refusal.
 	Code kerr.Code
-	// State is the state that holds now, when Code is none.
+	// State is the state that holds now, when Code is none, and when it is INVALID_UPDATE_VERSION because the leader's version is an old one.
 	State LeaderAndISR
 }
 
@@ -76,6 +76,8 @@ func (e AlterPartition) handle(m *Machine) {
 		switch {
 		case code == kerr.NotController:
 			behind = append(behind, p)
+		case code == kerr.InvalidUpdateVersion:
+			reply.Partitions[i].State = *p.leadership
 		case code != kerr.None:
 		case m.wish(e.Broker, p, r).Same(withController(*p.leadership, 0)):
 			reply.Partitions[i].State = *p.leadership // a repeated request

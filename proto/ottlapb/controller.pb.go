@@ -350,7 +350,8 @@ type AlterPartitionResult struct {
 	TopicId []byte `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	// index of the partition.
 	Index int32 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	// error_code is 0 or a Kafka error code. What follows is only set without an error: it is the state that holds now.
+	// error_code is 0 or a Kafka error code. What follows is the state that holds now. It is set without an error, and with INVALID_UPDATE_VERSION
+	// when the version that was named is an old one.
 	ErrorCode int32 `protobuf:"zigzag32,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
 	// leader_id is the leader's broker id.
 	LeaderId int32 `protobuf:"zigzag32,5,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`

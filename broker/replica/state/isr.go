@@ -38,7 +38,7 @@ type ISRChange struct {
 type ISRResult struct {
 	// Code is [kerr.None] or the reason of the refusal.
 	Code kerr.Code
-	// LeaderEpoch, PartitionEpoch and ISR are the state that holds now, when Code is none.
+	// LeaderEpoch, PartitionEpoch and ISR are the state that holds now, when Code is none. With INVALID_UPDATE_VERSION they may be there as well.
 	LeaderEpoch    cluster.LeaderEpoch
 	PartitionEpoch cluster.PartitionEpoch
 	ISR            []cluster.BrokerID
@@ -129,8 +129,15 @@ func (l *Leadership) Answered(c *ISRChange, r *ISRResult, now time.Time) (again 
 		l.proposed, l.notBefore = nil, now.Add(refusedPause)
 	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.FencedLeaderEpoch, kerr.InvalidRequest, kerr.NewLeaderElected:
 		l.stuck = true
+	case kerr.InvalidUpdateVersion:
+		if r.LeaderEpoch != l.epoch || r.PartitionEpoch <= l.partitionEpoch {
+			return true
+		}
+		// Nobody but this leader changes the state in its epoch: an earlier request of its own has arrived after a later one was refused. What is
+		// written counts; asked with the old version, the controller would refuse for ever (KAFKA-2729).
+		l.isr, l.partitionEpoch, l.proposed = slices.Clone(r.ISR), r.PartitionEpoch, nil
 	default:
-		// InvalidUpdateVersion among them: the controller's write may have failed in a way that only asking again can tell, and the version that
+		// InvalidUpdateVersion without a state among them: the controller's write may have failed in a way that only asking again can tell, and the version that
 		// goes with it keeps that harmless.
 		return true
 	}

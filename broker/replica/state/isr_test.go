@@ -145,6 +145,8 @@ func TestTheControllersAnswers(t *testing.T) {
 		{"it makes no sense", ISRResult{Code: kerr.InvalidRequest}, false, ids(9, 1), 3, 7, false, false},
 		{"a leader was elected", ISRResult{Code: kerr.NewLeaderElected}, false, ids(9, 1), 3, 7, false, false},
 		{"the write's outcome is not known", ISRResult{Code: kerr.InvalidUpdateVersion}, true, ids(9, 1), 3, 7, true, false},
+		{"an earlier request was written after all", ISRResult{Code: kerr.InvalidUpdateVersion, LeaderEpoch: 4, PartitionEpoch: 9, ISR: ids(9, 2)}, false, ids(9, 2), 2, 9, false, true},
+		{"the version is an old one, of another leadership", ISRResult{Code: kerr.InvalidUpdateVersion, LeaderEpoch: 5, PartitionEpoch: 9, ISR: ids(2)}, true, ids(9, 1), 3, 7, true, false},
 		{"the controller does not know that state yet", ISRResult{Code: kerr.NotController}, true, ids(9, 1), 3, 7, true, false},
 		{"anything else", ISRResult{Code: kerr.UnknownServerError}, true, ids(9, 1), 3, 7, true, false},
 	} {
