@@ -27,6 +27,10 @@
 // after its restart by a controller that had not noticed the restart, and did not live to notice. After an unclean election the history is what the
 // new leader has.
 //
+// Some calls cannot be overtaken, because brokers rely on connections for it: a given-up order of a controller that deletes a topic, names a topic
+// that was to be deleted since, or is about metadata, and a given-up AlterPartition request, do not arrive after the next one. Log starts, failed disks
+// and reassignments are not simulated.
+//
 // # Failures
 //
 // [Failure] tells the shortest schedule that still fails, step by step, and how to see it again. The tests plant some of the mistakes that Kafka has
