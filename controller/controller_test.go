@@ -133,6 +133,7 @@ func TestABrokerAloneElectsItselfAndCreatesATopic(t *testing.T) {
 		topic, ok := p.caches[1].Image().Topic("orders")
 		p.equal("in metadata", ok, true)
 		p.equal("id", topic.ID, got[0].ID)
+		synctest.Wait() // the numbers come after the answer
 		stats := c.Stats()
 		p.equal("stats", stats, Stats{Active: true, Epoch: 1, Counts: state.Counts{Brokers: 1, Topics: 1, Partitions: 2}})
 	})
