@@ -26,10 +26,9 @@ type broker struct {
 	heard   map[*reign]int          // the last order of each controller
 	parts   []*part                 // by name
 	alive   map[cluster.BrokerID]bool
-	wished  map[cluster.BrokerID]int // the last request of each broker to this controller
-	boss    cluster.BrokerID         // who is controller, as far as it knows
-	pending []*part                  // with a change to ask for
-	asked   *wishes                  // what the controller is being asked
+	boss    cluster.BrokerID // who is controller, as far as it knows
+	pending []*part          // with a change to ask for
+	asked   *wishes          // what the controller is being asked
 	leaving bool
 	reign   *reign
 }
@@ -43,7 +42,7 @@ func (b *broker) start() {
 	b.w.zk.expire(b.session)
 	b.up, b.leaving = true, false
 	b.fence, b.latest, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, nil, nil, nil, nil
-	b.heard, b.wished = map[*reign]int{}, map[cluster.BrokerID]int{}
+	b.heard = map[*reign]int{}
 	b.join()
 	b.w.trace("    broker %d starts, its epoch is %d", b.id, b.epoch)
 }

@@ -27,9 +27,9 @@
 // after its restart by a controller that had not noticed the restart, and did not live to notice. After an unclean election the history is what the
 // new leader has.
 //
-// Some calls cannot be overtaken, because brokers rely on connections for it: a given-up order of a controller that deletes a topic, names a topic
-// that was to be deleted since, or is about metadata, and a given-up AlterPartition request, do not arrive after the next one. Log starts, failed disks
-// and reassignments are not simulated.
+// Some calls that were given up do not arrive after others, because nothing in them tells that they are late and brokers rely on connections for
+// it: an order that deletes a topic, names a topic that was to be deleted since, or is about metadata, after the controller's next one; an
+// AlterPartition request after the answer to a later one. Log starts, failed disks and reassignments are not simulated.
 //
 // # Failures
 //

@@ -98,7 +98,7 @@ func (w *world) goRound() {
 	for _, p := range w.replicasWhere((*part).mayFetch) {
 		do(p.fetch)
 	}
-	for n := len(w.net); n > 0; n-- {
+	for n := len(w.net); n > 0 && len(w.net) > 0; n-- {
 		do(func() { w.deliver(0, false) })
 	}
 }

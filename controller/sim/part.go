@@ -414,13 +414,7 @@ func (r *wishes) String() string {
 	return s
 }
 
-// arrive implements body. A request that its sender has given up cannot arrive after the next one: they come over one connection. A leader whose second
-// request was refused relies on that, as nothing would fence the first.
 func (r *wishes) arrive(w *world, to *broker, m *message) {
-	if m.seq < to.wished[m.from] {
-		return
-	}
-	to.wished[m.from] = m.seq
 	answer := func(reply any, ok bool) {
 		a := &granted{req: r, code: kerr.NotController}
 		if ok {
@@ -467,6 +461,12 @@ func (a *granted) arrive(w *world, to *broker, _ *message) {
 	if to.asked != a.req {
 		return
 	}
+	// A request that was given up does not arrive after a later one was answered. A leader whose second request was refused relies on that, as
+	// nothing would fence the first.
+	w.net = slices.DeleteFunc(w.net, func(m *message) bool {
+		_, wishes := m.body.(*wishes)
+		return wishes && m.from == to.id
+	})
 	if a.code != kerr.None {
 		to.forgetAlter()
 		return
