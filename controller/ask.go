@@ -25,18 +25,16 @@ func (c *Controller) ask(ctx context.Context, name string, e state.Event) (any, 
 			refuse()
 			return
 		}
-		var reply any
-		var done bool
-		c.inReign(loop, r, func(loop context.Context) (err error) {
-			reply, err = c.driveForReply(loop, r, e)
-			done = err == nil
-			return err
+		replied := false
+		c.inReign(loop, r, func(loop context.Context) error {
+			return c.driveForReply(loop, r, e, func(reply any) {
+				replied = true
+				answered <- answer{reply: reply}
+			})
 		})
-		if !done {
+		if !replied {
 			refuse()
-			return
 		}
-		answered <- answer{reply: reply}
 	}})
 	select {
 	case a := <-answered:

@@ -119,6 +119,14 @@ func (p *power) single(ctx context.Context, op state.Op, r *state.Result) error 
 		_, err = p.tx.SetTopic(ctx, topic, toNode(op.TopicID, op.Assignments))
 	case state.DeleteTopic:
 		err = p.tx.DeleteTopic(ctx, topic)
+	case state.SetReassignments:
+		left := make([]znode.Reassignment, len(op.Moves))
+		for i, move := range op.Moves {
+			left[i] = znode.Reassignment{Partition: move.Partition, Replicas: move.Replicas}
+		}
+		err = p.tx.SetReassignments(ctx, left)
+	case state.DeletePreferredElection:
+		err = p.tx.DeletePreferredElection(ctx)
 	case state.DeleteMarker:
 		err = p.tx.DeletePendingDeletion(ctx, topic)
 	}

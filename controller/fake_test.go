@@ -23,6 +23,8 @@ type world struct {
 	configs    map[string]map[string]string
 	states     map[cluster.TopicPartition]state.LeaderAndISR
 	deletions  map[string]bool
+	moves      state.ReassignmentsRequested
+	elections  state.ElectionsRequested
 	logDirs    []cluster.BrokerID
 	epoch      cluster.ControllerEpoch
 	controller *fakeSession // who holds /controller
@@ -283,6 +285,16 @@ func (p *fakePower) Deletions(context.Context) (out []string, err error) {
 	return out, err
 }
 
+func (p *fakePower) Reassignments(context.Context) (e state.ReassignmentsRequested, ok bool, err error) {
+	err = p.read("reassignments", Change{Kind: ReassignmentsChange}, func() { e = p.w.moves })
+	return e, true, err
+}
+
+func (p *fakePower) Elections(context.Context) (e state.ElectionsRequested, err error) {
+	err = p.read("elections", Change{Kind: ElectionsChange}, func() { e = p.w.elections })
+	return e, err
+}
+
 func (p *fakePower) LogDirEvents(context.Context) (out []cluster.BrokerID, paths []string, err error) {
 	err = p.read("log dirs", Change{Kind: LogDirsChange}, func() {
 		out = slices.Clone(p.w.logDirs)
@@ -404,6 +416,12 @@ func (w *world) applyLocked(op state.Op) state.Result {
 		w.fireLocked(Change{Kind: TopicsChange})
 		w.fireLocked(Change{Kind: TopicNodeChange, Topic: name})
 		w.fireLocked(Change{Kind: DeletionsChange})
+	case state.SetReassignments:
+		w.moves = state.ReassignmentsRequested{Exists: len(op.Moves) > 0, Moves: slices.Clone(op.Moves)}
+		w.fireLocked(Change{Kind: ReassignmentsChange})
+	case state.DeletePreferredElection:
+		w.elections = state.ElectionsRequested{}
+		w.fireLocked(Change{Kind: ElectionsChange})
 	case state.DeleteMarker:
 		delete(w.deletions, name)
 		w.fireLocked(Change{Kind: DeletionsChange})

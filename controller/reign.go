@@ -100,22 +100,27 @@ func (c *Controller) failover(ctx context.Context, r *reign) error {
 	if e.States, e.Written, err = r.power.States(ctx, tps); err != nil {
 		return fmt.Errorf("read the partition states: %w", err)
 	}
+	if e.Reassignments, _, err = r.power.Reassignments(ctx); err != nil {
+		return fmt.Errorf("read the reassignments asked for in ZooKeeper: %w", err)
+	}
+	if e.Elections, err = r.power.Elections(ctx); err != nil {
+		return fmt.Errorf("read the elections asked for in ZooKeeper: %w", err)
+	}
 	return c.drive(ctx, r, e)
 }
 
 // drive takes the machine through one event: plan, commit, apply, send, until it is dealt with. An error leaves the machine in the
 // middle; the reign must then end.
 func (c *Controller) drive(ctx context.Context, r *reign, e state.Event) error {
-	_, err := c.driveForReply(ctx, r, e)
-	return err
+	return c.driveForReply(ctx, r, e, func(any) {})
 }
 
-// driveForReply is drive for events that have a reply.
-func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event) (any, error) {
+// driveForReply is drive for events that have a reply. It hands the reply out as soon as there is one: an event may go on after it.
+func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event, answer func(reply any)) error {
 	step := r.machine.Handle(e)
 	for {
 		if !c.session.Live() {
-			return nil, ErrOver // a pause may have made this controller a thing of the past: it must not send
+			return ErrOver // a pause may have made this controller a thing of the past: it must not send
 		}
 		for _, s := range step.Senders {
 			switch s.Kind {
@@ -131,12 +136,15 @@ func (c *Controller) driveForReply(ctx context.Context, r *reign, e state.Event)
 		for _, req := range step.Requests {
 			r.channels.Send(req)
 		}
+		if step.Reply != nil {
+			answer(step.Reply)
+		}
 		if step.Done {
-			return step.Reply, nil
+			return nil
 		}
 		results, err := r.power.Commit(ctx, step.Ops)
 		if err != nil {
-			return nil, fmt.Errorf("commit %d operations: %w", len(step.Ops), err)
+			return fmt.Errorf("commit %d operations: %w", len(step.Ops), err)
 		}
 		step = r.machine.Apply(results)
 	}
@@ -244,6 +252,21 @@ func (c *Controller) reread(ctx context.Context, r *reign, ch Change) error {
 			}
 		}
 		return c.drive(ctx, r, state.TopicDeletion{Names: names})
+	case ReassignmentsChange:
+		e, ok, err := r.power.Reassignments(ctx)
+		if err != nil {
+			return fmt.Errorf("read the reassignments asked for in ZooKeeper: %w", err)
+		}
+		if !ok {
+			return nil
+		}
+		return c.drive(ctx, r, e)
+	case ElectionsChange:
+		e, err := r.power.Elections(ctx)
+		if err != nil {
+			return fmt.Errorf("read the elections asked for in ZooKeeper: %w", err)
+		}
+		return c.drive(ctx, r, e)
 	case LogDirsChange:
 		brokers, paths, err := r.power.LogDirEvents(ctx)
 		if err != nil || len(paths) == 0 {
@@ -301,7 +324,7 @@ func (c *Controller) rereadAll(ctx context.Context, r *reign) error {
 	if err := c.rereadTopicNodes(ctx, r, known); err != nil {
 		return err
 	}
-	for _, kind := range []ChangeKind{DeletionsChange, LogDirsChange} {
+	for _, kind := range []ChangeKind{DeletionsChange, ReassignmentsChange, ElectionsChange, LogDirsChange} {
 		if err := c.reread(ctx, r, Change{Kind: kind}); err != nil {
 			return err
 		}

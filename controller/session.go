@@ -53,6 +53,10 @@ type Power interface {
 	TopicNames(ctx context.Context) ([]string, error)
 	Topics(ctx context.Context, names []string) ([]state.Topic, error)
 	Deletions(ctx context.Context) ([]string, error)
+	// Reassignments and Elections read what old tools ask for in ZooKeeper, and watch for it. ok is false when the reassignments cannot
+	// be understood: they are left alone then. Elections that cannot be understood are none.
+	Reassignments(ctx context.Context) (e state.ReassignmentsRequested, ok bool, err error)
+	Elections(ctx context.Context) (state.ElectionsRequested, error)
 	// LogDirEvents reads which brokers have lost log directories, and watches for more. The paths are for DeleteNotifications.
 	LogDirEvents(ctx context.Context) (brokers []cluster.BrokerID, paths []string, err error)
 	// States reads the states of partitions, leaving out those that have none, and the zxids at which they were written.
@@ -103,6 +107,10 @@ const (
 	TopicNodeChange
 	// DeletionsChange concerns the children of /admin/delete_topics.
 	DeletionsChange
+	// ReassignmentsChange concerns /admin/reassign_partitions.
+	ReassignmentsChange
+	// ElectionsChange concerns /admin/preferred_replica_election.
+	ElectionsChange
 	// LogDirsChange concerns the children of /log_dir_event_notification.
 	LogDirsChange
 )

@@ -68,6 +68,10 @@ func (h hints) change(e zk.Event) (Change, bool) {
 		return Change{Kind: TopicNodeChange, Topic: topic}, true
 	case e.Path == znode.DeleteTopics:
 		return Change{Kind: DeletionsChange}, true
+	case e.Path == znode.ReassignPartitions:
+		return Change{Kind: ReassignmentsChange}, true
+	case e.Path == znode.PreferredReplicaElection:
+		return Change{Kind: ElectionsChange}, true
 	case e.Path == znode.LogDirEventNotification:
 		return Change{Kind: LogDirsChange}, true
 	}
@@ -225,6 +229,30 @@ func (p *power) Topics(ctx context.Context, names []string) ([]state.Topic, erro
 func (p *power) Deletions(ctx context.Context) ([]string, error) {
 	names, err := p.session.st.PendingDeletions(ctx, p.w)
 	return names, meaning(err)
+}
+
+// Reassignments implements [Power].
+func (p *power) Reassignments(ctx context.Context) (e state.ReassignmentsRequested, ok bool, err error) {
+	list, err := p.session.st.Reassignments(ctx, p.w)
+	var corrupt *znode.CorruptError
+	if errors.As(err, &corrupt) {
+		return e, false, p.tolerate(err)
+	}
+	e.Exists = list != nil
+	for _, r := range list {
+		e.Moves = append(e.Moves, state.Move{Partition: r.Partition, Replicas: r.Replicas})
+	}
+	return e, err == nil, meaning(err)
+}
+
+// Elections implements [Power].
+func (p *power) Elections(ctx context.Context) (state.ElectionsRequested, error) {
+	tps, err := p.session.st.PreferredElections(ctx, p.w)
+	var corrupt *znode.CorruptError
+	if errors.As(err, &corrupt) {
+		return state.ElectionsRequested{Exists: true}, p.tolerate(err)
+	}
+	return state.ElectionsRequested{Exists: tps != nil, Partitions: tps}, meaning(err)
 }
 
 // LogDirEvents implements [Power].

@@ -14,4 +14,8 @@ type Partitions interface {
 	CreatePartitions(ctx context.Context, topics []state.MorePartitions, timeout time.Duration, validateOnly bool) []TopicResult
 	// ElectLeaders elects as asked for and waits up to timeout until the leaders are known.
 	ElectLeaders(ctx context.Context, req state.ElectLeaders, timeout time.Duration) ([]state.ElectResult, error)
+	// AlterReassignments begins, overrides and cancels moves and answers in the same order. It waits up to timeout until they have begun.
+	AlterReassignments(ctx context.Context, moves []state.Move, timeout time.Duration) ([]state.MoveResult, error)
+	// ListReassignments returns the moves that are under way.
+	ListReassignments(ctx context.Context, req state.ListReassignments, timeout time.Duration) ([]state.OngoingMove, error)
 }

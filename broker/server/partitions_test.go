@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
@@ -25,6 +26,21 @@ type fakePartitions struct {
 	elect   state.ElectLeaders
 	elected []state.ElectResult
 	err     error
+
+	moves   []state.Move
+	moved   []state.MoveResult
+	list    state.ListReassignments
+	ongoing []state.OngoingMove
+}
+
+func (f *fakePartitions) AlterReassignments(_ context.Context, moves []state.Move, timeout time.Duration) ([]state.MoveResult, error) {
+	f.moves, f.timeout = moves, timeout
+	return f.moved, f.err
+}
+
+func (f *fakePartitions) ListReassignments(_ context.Context, req state.ListReassignments, timeout time.Duration) ([]state.OngoingMove, error) {
+	f.list, f.timeout = req, timeout
+	return f.ongoing, f.err
 }
 
 func (f *fakePartitions) CreatePartitions(_ context.Context, topics []state.MorePartitions, timeout time.Duration, validateOnly bool) []TopicResult {
@@ -149,6 +165,70 @@ func TestWithoutAControllerNobodyChangesPartitions(t *testing.T) {
 		t.Errorf("%v, %v", more, err)
 	}
 	if res, err := partitions.ElectLeaders(t.Context(), &ottlapb.ElectLeadersRequest{ElectionType: 1}); err != nil || kerr.Code(res.ErrorCode) != kerr.NotController {
+		t.Errorf("%v, %v", res, err)
+	}
+	if res, err := partitions.AlterPartitionReassignments(t.Context(), &ottlapb.AlterPartitionReassignmentsRequest{}); err != nil || kerr.Code(res.ErrorCode) != kerr.NotController {
+		t.Errorf("%v, %v", res, err)
+	}
+	if res, err := partitions.ListPartitionReassignments(t.Context(), &ottlapb.ListPartitionReassignmentsRequest{}); err != nil || kerr.Code(res.ErrorCode) != kerr.NotController {
+		t.Errorf("%v, %v", res, err)
+	}
+}
+
+func TestAlterPartitionReassignments(t *testing.T) {
+	f := &fakePartitions{moved: []state.MoveResult{{Partition: at("a", 0)}, {Partition: at("a", 1), Err: kerr.InvalidReplicaAssignment.With("no")}, {Partition: at("b", 0), Err: kerr.NoReassignmentInProgress.Err()}}}
+	client := ottlapb.NewPartitionServiceClient(partitionsWorld(t, f).dial(""))
+	req := &ottlapb.AlterPartitionReassignmentsRequest{TimeoutMs: 1500, Partitions: []*ottlapb.PartitionReassignment{
+		{Topic: "a", Index: 2, Replicas: []int32{1}}, {Topic: "a", Index: 0, Replicas: []int32{4, 5}}, {Topic: "a", Index: 1}, {Topic: "a", Index: 2, Cancel: true}, {Topic: "b", Cancel: true},
+	}}
+	res, err := client.AlterPartitionReassignments(t.Context(), req)
+	if err != nil || res.ErrorCode != 0 {
+		t.Fatal(err, res)
+	}
+	want := []string{
+		"a-2 INVALID_REQUEST The partition is named more than once.", "a-0 NONE ", "a-1 INVALID_REPLICA_ASSIGNMENT no",
+		"a-2 INVALID_REQUEST The partition is named more than once.", "b-0 NO_REASSIGNMENT_IN_PROGRESS No partition reassignment is in progress.",
+	}
+	if d := cmp.Diff(want, outcomeLines(res.Partitions)); d != "" {
+		t.Errorf("answered (-want +got):\n%s", d)
+	}
+	asked := []state.Move{{Partition: at("a", 0), Replicas: []cluster.BrokerID{4, 5}}, {Partition: at("a", 1), Replicas: []cluster.BrokerID{}}, {Partition: at("b", 0), Replicas: []cluster.BrokerID{}, Cancel: true}}
+	if d := cmp.Diff(asked, f.moves); d != "" || f.timeout != 1500*time.Millisecond {
+		t.Errorf("asked (-want +got):\n%s\ntimeout %v", d, f.timeout)
+	}
+	f.err = fmt.Errorf("alter reassignments: %w", kerr.RequestTimedOut.Err())
+	if res, err := client.AlterPartitionReassignments(t.Context(), req); err != nil || kerr.Code(res.ErrorCode) != kerr.RequestTimedOut || len(res.Partitions) != 0 {
+		t.Errorf("%v, %v", res, err)
+	}
+	big := &ottlapb.PartitionReassignment{Topic: "a", Replicas: make([]int32, 100_001)}
+	if _, err := client.AlterPartitionReassignments(t.Context(), &ottlapb.AlterPartitionReassignmentsRequest{Partitions: []*ottlapb.PartitionReassignment{big}}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("too many replicas: %v", err)
+	}
+}
+
+func TestListPartitionReassignments(t *testing.T) {
+	f := &fakePartitions{ongoing: []state.OngoingMove{{Partition: at("a", 1), Assignment: state.Assignment{
+		Replicas: []cluster.BrokerID{4, 2, 1}, Adding: []cluster.BrokerID{4}, Removing: []cluster.BrokerID{1},
+	}}}}
+	client := ottlapb.NewPartitionServiceClient(partitionsWorld(t, f).dial(""))
+	res, err := client.ListPartitionReassignments(t.Context(), &ottlapb.ListPartitionReassignmentsRequest{Topics: []*ottlapb.TopicPartitions{{Topic: "a", Partitions: []int32{1, 1, 0}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &ottlapb.ListPartitionReassignmentsResponse{Partitions: []*ottlapb.OngoingReassignment{
+		{Topic: "a", Index: 1, Replicas: []int32{4, 2, 1}, AddingReplicas: []int32{4}, RemovingReplicas: []int32{1}},
+	}}
+	if d := cmp.Diff(want, res, protocmp.Transform()); d != "" {
+		t.Errorf("answered (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(state.ListReassignments{Partitions: []cluster.TopicPartition{at("a", 1), at("a", 0)}}, f.list); d != "" {
+		t.Errorf("asked (-want +got):\n%s", d)
+	}
+	if _, err := client.ListPartitionReassignments(t.Context(), &ottlapb.ListPartitionReassignmentsRequest{AllPartitions: true}); err != nil || !f.list.All {
+		t.Errorf("%v, %+v", err, f.list)
+	}
+	f.err = kerr.NotController.Err()
+	if res, err := client.ListPartitionReassignments(t.Context(), &ottlapb.ListPartitionReassignmentsRequest{AllPartitions: true}); err != nil || kerr.Code(res.ErrorCode) != kerr.NotController {
 		t.Errorf("%v, %v", res, err)
 	}
 }

@@ -129,8 +129,7 @@ func (m *Machine) refresh(ps []*partition) {
 		for i, r := range results {
 			if r.Outcome == Done && r.State.PartitionEpoch > ps[i].leadership.PartitionEpoch {
 				m.note(Warn, "a leader knew a newer state", "partition", ps[i].tp, "state", r.State)
-				read := r.State
-				ps[i].leadership = &read
+				m.learn(ps[i], r.State)
 				m.sendMetadataToAll(ps[i])
 			}
 		}
@@ -153,7 +152,7 @@ func withController(s LeaderAndISR, epoch cluster.ControllerEpoch) LeaderAndISR 
 // altered notes a change that was written.
 func (m *Machine) altered(p *partition, s LeaderAndISR, version cluster.PartitionEpoch, r *AlterResult) {
 	s.PartitionEpoch = version
-	p.leadership = &s
+	m.learn(p, s)
 	r.Code, r.State = kerr.None, s
 	m.sendMetadataToAll(p)
 }
@@ -180,14 +179,14 @@ func (m *Machine) resolveAlter(unsure []int, written []Op, of func(n int) (*part
 			case r.State.PartitionEpoch == want.Version+1 && r.State.Same(want.State):
 				m.altered(p, want.State, r.State.PartitionEpoch, result)
 			default:
-				read := r.State
-				p.leadership = &read
+				m.learn(p, r.State)
 			}
 		}
 	})
 }
 
-// checkAlter checks one wish in Kafka's order. p is nil when the partition is not known.
+// checkAlter checks one wish in Kafka's order. p is nil when the partition is not known. A topic that is to be deleted has no ISRs any
+// more, except while its deletion waits for the end of a reassignment: that end needs them.
 func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partition, code kerr.Code) {
 	tp := r.Partition
 	if tp.Topic == "" {
@@ -198,7 +197,7 @@ func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partit
 		tp.Topic = t.name
 	}
 	p, ok := m.partition(tp)
-	if !ok || p.leadership == nil || p.topic.queued {
+	if !ok || p.leadership == nil || p.topic.queued && !p.assignment.Reassigning() {
 		return nil, kerr.UnknownTopicOrPartition
 	}
 	now := p.leadership

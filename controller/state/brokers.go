@@ -96,6 +96,9 @@ func (m *Machine) brokersStarted(ids []cluster.BrokerID) {
 	rs := m.replicasOn(ids)
 	m.moveReplicas(rs, OnlineReplica)
 	m.tryOnline(nil)
+	m.resumeMoves(func(p *partition) bool {
+		return slices.ContainsFunc(p.assignment.Target(), func(id cluster.BrokerID) bool { return slices.Contains(ids, id) })
+	})
 	m.then(func() { m.resumeDeletion(topicsOf(rs)) })
 }
 

@@ -33,8 +33,41 @@ type ElectResult struct {
 	Leader cluster.BrokerID
 }
 
+// ElectionsRequested says what /admin/preferred_replica_election holds: elections of preferred replicas, as old tools ask for them. The
+// node is deleted when they are done.
+type ElectionsRequested struct {
+	// Exists is false when there is no such node.
+	Exists bool
+	// Partitions names the partitions; empty when the node could not be understood.
+	Partitions []cluster.TopicPartition
+}
+
+// handle elects and deletes the node.
+func (e ElectionsRequested) handle(m *Machine) {
+	if !e.Exists {
+		return
+	}
+	m.electLeaders(ElectLeaders{Partitions: e.Partitions}, func(reply ElectReply) {
+		for _, r := range reply.Partitions {
+			if r.Code != kerr.None && r.Code != kerr.ElectionNotNeeded {
+				m.note(Warn, "a preferred election that is asked for in ZooKeeper cannot be done", "partition", r.Partition, "error", r.Code.Name())
+			}
+		}
+	})
+	m.commit(func() []Op { return []Op{{Kind: DeletePreferredElection}} }, func(_ []Op, results []Result) {
+		if r := results[0]; r.Outcome != Done && r.Outcome != NoNode {
+			m.note(Error, "could not remove the request for preferred elections", "outcome", r)
+		}
+	})
+}
+
 // handle elects where an election is needed.
 func (e ElectLeaders) handle(m *Machine) {
+	m.electLeaders(e, func(reply ElectReply) { m.out.Reply = reply })
+}
+
+// electLeaders schedules the elections that are needed, and done with what came of all that was asked.
+func (m *Machine) electLeaders(e ElectLeaders, done func(ElectReply)) {
 	tps := e.Partitions
 	if e.All {
 		tps = nil
@@ -73,7 +106,7 @@ func (e ElectLeaders) handle(m *Machine) {
 			}
 			results[i].Leader = p.leadership.Leader
 		}
-		m.out.Reply = ElectReply{Partitions: results}
+		done(ElectReply{Partitions: results})
 	})
 }
 

@@ -26,6 +26,8 @@ type env struct {
 	written   map[cluster.TopicPartition]cluster.BrokerEpoch // zxids of states
 	deletions map[string]bool
 	configs   map[string]map[string]string
+	moves     ReassignmentsRequested // /admin/reassign_partitions
+	elections ElectionsRequested     // /admin/preferred_replica_election
 
 	opts    Options
 	senders map[cluster.BrokerID]bool // where requests can go
@@ -71,6 +73,7 @@ func (e *env) failover() {
 	e.handle(Failover{
 		Brokers: slices.Collect(maps.Values(e.brokers)), Topics: slices.Collect(maps.Values(e.topics)),
 		States: maps.Clone(e.states), Written: maps.Clone(e.written), Deletions: slices.Collect(maps.Keys(e.deletions)),
+		Reassignments: e.moves, Elections: e.elections,
 	})
 }
 
@@ -126,6 +129,14 @@ func (e *env) handle(ev Event) {
 		case AddReply:
 			for _, t := range r.Topics {
 				e.logf("reply %s before=%d %v", t.Topic, t.Before, t.Err)
+			}
+		case MoveReply:
+			for _, p := range r.Partitions {
+				e.logf("reply %s %v", p.Partition, p.Err)
+			}
+		case ListReply:
+			for _, p := range r.Partitions {
+				e.logf("reply %s %s", p.Partition, p.Assignment)
 			}
 		case ShutdownReply:
 			e.logf("reply %s remaining=%v", r.Code.Name(), r.Remaining)
@@ -208,6 +219,12 @@ func (e *env) apply(op Op) Result {
 			return Result{Outcome: NoNode}
 		}
 		delete(e.deletions, name)
+		return Result{Outcome: Done}
+	case SetReassignments:
+		e.moves = ReassignmentsRequested{Exists: len(op.Moves) > 0, Moves: slices.Clone(op.Moves)}
+		return Result{Outcome: Done}
+	case DeletePreferredElection:
+		e.elections = ElectionsRequested{}
 		return Result{Outcome: Done}
 	}
 	panic(op.String())

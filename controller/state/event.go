@@ -36,6 +36,10 @@ type Failover struct {
 	Written map[cluster.TopicPartition]cluster.BrokerEpoch
 	// Deletions holds the children of /admin/delete_topics.
 	Deletions []string
+	// Reassignments is what /admin/reassign_partitions holds.
+	Reassignments ReassignmentsRequested
+	// Elections is what /admin/preferred_replica_election holds.
+	Elections ElectionsRequested
 }
 
 // BrokerChange says which brokers are registered now: the children of /brokers/ids have changed (F§2.6).

@@ -42,7 +42,10 @@ func (e Failover) handle(m *Machine) {
 	m.then(func() { m.returned(e.Written) })
 	m.then(m.startReplicas)
 	m.then(m.startPartitions)
+	m.then(func() { e.Reassignments.handle(m) })
+	m.resumeMoves(func(p *partition) bool { return !p.begun })
 	m.then(m.continueDeletions)
+	m.then(func() { e.Elections.handle(m) })
 }
 
 // returned deals with the in-sync replicas that have registered again since their partition's state was written, while nobody was controller. They

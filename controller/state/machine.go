@@ -51,13 +51,15 @@ type Machine struct {
 	model
 	opts Options
 
-	queue     []action // what remains of the event being handled, next first
-	scheduled []action // follow-ups of the action that runs; they go before the rest of queue
-	waiting   *action  // the action whose ops are being committed
-	ops       []Op     // the ops of waiting
-	batch     batch    // requests that were not given out yet
-	hold      int      // how many transitions under way keep batch from being given out
-	out       Step     // output since the last step was returned
+	queue     []action            // what remains of the event being handled, next first
+	scheduled []action            // follow-ups of the action that runs; they go before the rest of queue
+	waiting   *action             // the action whose ops are being committed
+	ops       []Op                // the ops of waiting
+	batch     batch               // requests that were not given out yet
+	hold      int                 // how many transitions under way keep batch from being given out
+	touched   []*partition        // partitions under reassignment whose state has changed in this event
+	finished  map[*partition]bool // reassignments that were completed, or could not be, in this event
+	out       Step                // output since the last step was returned
 }
 
 // action is a piece of work within an event: plan says what to commit, apply digests the outcome and may schedule more.
@@ -146,6 +148,7 @@ func (m *Machine) Handle(e Event) Step {
 	if m.waiting != nil || len(m.queue) > 0 {
 		panic(fmt.Sprintf("controller state: event %T while another is being handled", e))
 	}
+	m.finished = make(map[*partition]bool)
 	e.handle(m)
 	m.endAction()
 	return m.run()
@@ -166,7 +169,12 @@ func (m *Machine) Apply(results []Result) Step {
 
 // run works through the queue until something has to be committed.
 func (m *Machine) run() Step {
-	for len(m.queue) > 0 {
+	for len(m.queue) > 0 || len(m.touched) > 0 {
+		if len(m.queue) == 0 {
+			m.finishTouched()
+			m.endAction()
+			continue
+		}
 		a := m.queue[0]
 		m.queue = m.queue[1:]
 		if a.plan == nil {

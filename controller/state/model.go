@@ -137,6 +137,7 @@ type model struct {
 	contact      Contact                       // which brokers do not answer, as last told
 	topics       map[string]*topic
 	ids          map[cluster.TopicID]*topic // topics whose id is known
+	asked        []Move                     // what /admin/reassign_partitions holds, as far as it is not settled
 }
 
 func newModel() model {
@@ -168,6 +169,7 @@ type partition struct {
 	leadership *LeaderAndISR                     // nil before the state znode exists
 	replicas   map[cluster.BrokerID]ReplicaState // absent = NonExistentReplica
 	failedDirs map[cluster.BrokerID]struct{}     // replicas whose log directory failed
+	begun      bool                              // this controller has worked at a reassignment of it
 }
 
 // replica is one replica of one partition.

@@ -25,6 +25,10 @@ const (
 	DeleteTopic
 	// DeleteMarker removes /admin/delete_topics/<t>.
 	DeleteMarker
+	// SetReassignments rewrites /admin/reassign_partitions with Moves, and deletes it when there are none.
+	SetReassignments
+	// DeletePreferredElection removes /admin/preferred_replica_election.
+	DeletePreferredElection
 )
 
 // Op is a read or a write of ZooKeeper. Writes are fenced: each is committed together with a check of /controller_epoch.
@@ -41,6 +45,8 @@ type Op struct {
 	TopicID cluster.TopicID
 	// Assignments is the content for SetTopic.
 	Assignments map[int32]Assignment
+	// Moves is the content for SetReassignments.
+	Moves []Move
 }
 
 // String returns the op as transcripts show it.
@@ -60,6 +66,14 @@ func (o Op) String() string {
 		return fmt.Sprintf("delete-topic %s", o.Partition.Topic)
 	case DeleteMarker:
 		return fmt.Sprintf("delete-marker %s", o.Partition.Topic)
+	case SetReassignments:
+		s := "set-reassignments"
+		for _, move := range o.Moves {
+			s += fmt.Sprintf(" %s:%s", move.Partition, joinIDs(move.Replicas))
+		}
+		return s
+	case DeletePreferredElection:
+		return "delete-preferred-election"
 	}
 	return fmt.Sprintf("op %d", o.Kind)
 }
@@ -176,7 +190,7 @@ func (m *Machine) planUpdate(p *partition, u update) (Op, bool) {
 // written notes the new state of a partition.
 func (m *Machine) written(p *partition, s LeaderAndISR, version cluster.PartitionEpoch, u update) {
 	s.PartitionEpoch = version
-	p.leadership = &s
+	m.learn(p, s)
 	u.done(p)
 }
 
@@ -216,8 +230,7 @@ func (m *Machine) resolve(unsure []pending, u update, attempt int) {
 			if r.State.PartitionEpoch != w.op.Version {
 				m.note(Warn, "the partition's state was changed by another", "partition", w.p.tp, "state", r.State)
 			}
-			read := r.State
-			w.p.leadership = &read
+			m.learn(w.p, r.State)
 			again = append(again, w.p)
 		}
 		if len(again) > 0 {

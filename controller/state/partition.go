@@ -140,7 +140,8 @@ func (m *Machine) initialise(ps []*partition, t *tally, attempt int) {
 // initialised brings a partition online whose first state is written.
 func (m *Machine) initialised(p *partition, s LeaderAndISR, version cluster.PartitionEpoch, t *tally) {
 	s.PartitionEpoch = version
-	p.leadership, p.state = &s, OnlinePartition
+	m.learn(p, s)
+	p.state = OnlinePartition
 	t.elected++
 	m.sendBecome(s.ISR, p, true)
 }
@@ -171,8 +172,8 @@ func (m *Machine) adopt(unsure []pending, t *tally, attempt int) {
 				m.initialised(w.p, w.op.State, r.State.PartitionEpoch, t)
 			default:
 				m.note(Warn, "a new partition has a state already", "partition", w.p.tp, "state", r.State)
-				read := r.State
-				w.p.leadership, w.p.state = &read, OfflinePartition
+				m.learn(w.p, r.State)
+				w.p.state = OfflinePartition
 				elect = append(elect, w.p)
 			}
 		}

@@ -53,7 +53,12 @@ func (e TopicChange) handle(m *Machine) {
 func (m *Machine) learnTopic(read Topic) []*partition {
 	t := m.addTopic(read.Name, read.ID)
 	for _, index := range slices.Sorted(maps.Keys(read.Assignments)) {
-		t.addPartition(index, read.Assignments[index])
+		a, bad := read.Assignments[index].sound()
+		if bad {
+			m.note(Error, "a topic's node contradicts itself, it is read as far as it makes sense", "topic", read.Name, "partition", index,
+				"assignment", read.Assignments[index], "read-as", a)
+		}
+		t.addPartition(index, a)
 	}
 	if read.NewID {
 		m.rewriteTopic(t.name, read.ID, read.Assignments)
@@ -151,7 +156,8 @@ func (e PartitionsModified) handle(m *Machine) {
 	}
 	var created []*partition
 	for _, index := range added {
-		created = append(created, t.addPartition(index, e.Topic.Assignments[index]))
+		a, _ := e.Topic.Assignments[index].sound()
+		created = append(created, t.addPartition(index, Assignment{Replicas: a.Replicas}))
 	}
 	m.note(Info, "partitions were added", "topic", t.name, "count", len(created))
 	m.partitionsCreated(created)

@@ -3,6 +3,7 @@ package state
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,16 +63,16 @@ func replay(t *testing.T, script string) string {
 		case strings.HasPrefix(line, "#"):
 			out.WriteString(line + "\n")
 		default:
-			before := make(map[cluster.TopicPartition]LeaderAndISR)
-			for tp, s := range e.states {
-				before[tp] = s
+			before := maps.Clone(e.states)
+			e.check = func(Step) {
+				for _, v := range e.violations(before) {
+					t.Errorf("after %q: %s", line, v)
+				}
+				before = maps.Clone(e.states)
 			}
 			e.log.Reset()
 			e.run(strings.Fields(line))
 			fmt.Fprintf(&out, "%s\n----\n%s", line, e.log.String())
-			for _, v := range e.violations(before) {
-				t.Errorf("after %q: %s", line, v)
-			}
 			inOutput = true
 		}
 	}
@@ -167,6 +168,23 @@ func (e *env) happen(cmd string, args []string) bool {
 	case "vanish": // a topic node removed by hand
 		e.apply(Op{Kind: DeleteTopic, Partition: cluster.TopicPartition{Topic: args[0]}})
 		e.topicChange()
+	case "reassign-node": // what an old tool writes: t-0:4,5 t-1:none
+		e.moves = ReassignmentsRequested{Exists: true, Moves: parseMoves(args)}
+		if e.m != nil {
+			e.handle(e.moves)
+		}
+	case "reassign-node-gone": // an operator has deleted it
+		e.moves = ReassignmentsRequested{}
+		e.handle(e.moves)
+	case "elect-node":
+		e.elections = ElectionsRequested{Exists: true}
+		for _, a := range args {
+			tp, _ := cluster.ParseTopicPartition(a)
+			e.elections.Partitions = append(e.elections.Partitions, tp)
+		}
+		if e.m != nil {
+			e.handle(e.elections)
+		}
 	case "delete":
 		e.deletions[args[0]] = true
 		e.topicDeletion()
@@ -192,6 +210,21 @@ func (e *env) happen(cmd string, args []string) bool {
 		return false
 	}
 	return true
+}
+
+// parseMoves reads t-0:4,5 t-1:cancel t-2:none.
+func parseMoves(args []string) []Move {
+	var out []Move
+	for _, a := range args {
+		name, ids, _ := strings.Cut(a, ":")
+		tp, _ := cluster.ParseTopicPartition(name)
+		move := Move{Partition: tp, Cancel: ids == "cancel"}
+		if ids != "cancel" && ids != "none" {
+			move.Replicas = parseIDs(ids)
+		}
+		out = append(out, move)
+	}
+	return out
 }
 
 // request does the commands that have a reply.
@@ -226,6 +259,16 @@ func (e *env) request(cmd string, args []string) bool {
 			}
 		}
 		e.handle(AddPartitions{Topics: []MorePartitions{more}, ValidateOnly: slices.Contains(args, "validate")})
+	case "reassign": // t-0:4,5 t-1:cancel t-2:none
+		e.handle(AlterReassignments{Moves: parseMoves(args)})
+	case "list": // all or partitions
+		ev := ListReassignments{All: args[0] == "all"}
+		for _, a := range args {
+			if tp, err := cluster.ParseTopicPartition(a); err == nil {
+				ev.Partitions = append(ev.Partitions, tp)
+			}
+		}
+		e.handle(ev)
 	case "rebalance":
 		e.handle(Rebalance{Percentage: int(parseIDs(args[0])[0])})
 	case "show":
