@@ -222,6 +222,16 @@ func (c *Cluster) Restart(t testing.TB, id int) {
 	}
 }
 
+// Add starts one more broker, on an empty disk, and waits until all know it. It returns its id.
+func (c *Cluster) Add(t testing.TB) int {
+	t.Helper()
+	id := len(c.nodes)
+	c.nodes = append(c.nodes, &node{id: id, disk: vfs.NewMem()})
+	c.Restart(t, id)
+	c.assemble(t)
+	return id
+}
+
 // TryRestart is Restart for brokers that may refuse to start.
 func (c *Cluster) TryRestart(id int) error { return c.start(c.nodes[id], nil) }
 
