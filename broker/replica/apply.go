@@ -13,6 +13,7 @@ import (
 // done. Otherwise there is an outcome for each partition, in order; an order that was carried out already is answered with
 // STALE_CONTROLLER_EPOCH. The first order starts the loop that notes high watermarks.
 func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcomes []PartitionOutcome) {
+	m.readTopics(order.Partitions)
 	m.orders.Lock()
 	defer m.orders.Unlock()
 	if code := m.admitLocked(order.Sender); code != kerr.None {
@@ -100,10 +101,23 @@ func (m *Manager) judge(p *Partition, s *PartitionState) (kerr.Code, error) {
 	return state.Judge(m.cfg.BrokerID, p.state.Load(), *p.topicID.Load(), s)
 }
 
+// readTopics reads the settings of topics of which logs are about to be opened, each once. It may wait for ZooKeeper, and is called without
+// the lock on orders, for which Close waits.
+func (m *Manager) readTopics(partitions []PartitionState) {
+	done := make(map[string]struct{})
+	for i := range partitions {
+		topic := partitions[i].TopicPartition.Topic
+		if _, ok := done[topic]; ok || m.lookUp(partitions[i].TopicPartition) != nil {
+			continue
+		}
+		done[topic] = struct{}{}
+		m.cfg.ReadTopic(topic)
+	}
+}
+
 // create opens or creates the log of a partition that this broker did not hold until now.
 func (m *Manager) create(s *PartitionState) (*Partition, error) {
 	tp := s.TopicPartition
-	m.cfg.ReadTopic(tp.Topic)
 	log, err := m.cfg.Logs.GetOrCreate(tp, s.TopicID, s.IsNew, m.cfg.TopicConfig(tp.Topic))
 	if err != nil && codeOf(err) != kerr.KafkaStorageError {
 		return nil, fmt.Errorf("open log of %s: %w", tp, err)
