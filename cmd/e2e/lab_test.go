@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // lab is a network of the test's own: every node is a network namespace with one address, and a cable (veth) to each of the others, so that each
@@ -128,5 +130,35 @@ func (l *lab) inside(i int) []string {
 func (l *lab) close() {
 	for i := 1; i < l.nodes; i++ {
 		_ = exec.Command("ip", "netns", "del", l.space(i)).Run() // it may not be there
+	}
+}
+
+// TestTheLabCuts wants a cut in either direction to keep a client from a server, and the end of the cut to let it through again.
+func TestTheLabCuts(t *testing.T) {
+	l, why := newLab(t, 3)
+	if why != "" {
+		t.Skip(why)
+	}
+	props := writeFile(t, "zookeeper.properties", "dataDir="+t.TempDir(), "clientPort=2181", "clientPortAddress="+l.host(1), "admin.enableServer=false")
+	newSubject(t, t.TempDir(), "zookeeper", append(l.inside(1), ottla(t), "zookeeper", props)...).start()
+	reaches := func(limit time.Duration) bool {
+		conn, err := net.DialTimeout("tcp", l.host(1)+":2181", limit)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	within(t, time.Minute, "the server is reached", func() bool { return reaches(time.Second) })
+	for _, d := range [][2]int{{0, 1}, {1, 0}} {
+		l.oneWay(d[0], d[1], false)
+		if reaches(300 * time.Millisecond) {
+			t.Errorf("nothing goes from %d to %d, and the client has reached the server", d[0], d[1])
+		}
+		l.oneWay(d[0], d[1], true)
+		within(t, time.Minute, "the server is reached again", func() bool { return reaches(5 * time.Second) })
+	}
+	l.both(1, false, 2)
+	if !reaches(time.Minute) {
+		t.Error("a cut between others keeps the client from the server")
 	}
 }
