@@ -110,7 +110,7 @@ func TestOrdersThatMakeNoSense(t *testing.T) {
 		want kerr.Code
 	}{
 		{"the leader is no replica", func(p *ottlapb.LeaderAndIsrPartition) { p.LeaderId = 9 }, kerr.InvalidRequest},
-		{"an in-sync broker is no replica", func(p *ottlapb.LeaderAndIsrPartition) { p.Isr = []int32{1, 9} }, kerr.InvalidRequest},
+		{"the leader is not in sync", func(p *ottlapb.LeaderAndIsrPartition) { p.Isr = []int32{2} }, kerr.InvalidRequest},
 		{"no replicas", func(p *ottlapb.LeaderAndIsrPartition) { p.Replicas = nil }, kerr.InvalidRequest},
 		{"this broker is no replica", func(p *ottlapb.LeaderAndIsrPartition) { p.Replicas, p.Isr, p.LeaderId = []int32{2}, []int32{2}, 2 }, kerr.UnknownTopicOrPartition},
 		{"an old leader epoch", func(p *ottlapb.LeaderAndIsrPartition) { p.LeaderEpoch = 2 }, kerr.StaleControllerEpoch},

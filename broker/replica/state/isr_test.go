@@ -92,6 +92,13 @@ func TestWhoMustLeaveTheInSyncSet(t *testing.T) {
 	}
 }
 
+func TestWhoIsNoReplicaAnyMoreLeavesTheInSyncSet(t *testing.T) {
+	l := newLeadership(9, ids(9, 1), ids(9, 1, 2), 0, at(0))
+	if got := l.Shrunk(0, 0, quietly(at(1))); !slices.Equal(got, ids(9, 1)) {
+		t.Errorf("%v, want 9 and 1", got)
+	}
+}
+
 func TestWhatTheControllerIsAsked(t *testing.T) {
 	l := account(9, 1)
 	fetchAt(l, 1, 1, 150, 200)

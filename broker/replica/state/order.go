@@ -28,15 +28,11 @@ type PartitionState struct {
 	IsNew bool
 }
 
-// malformed reports a state that no controller can mean: it names a leader or in-sync replicas that are not assigned, or nobody at all.
+// malformed reports a state that no controller can mean: it names a leader that is not assigned or not in sync, or nobody at all. In-sync replicas
+// that are not assigned any more are what the end of a reassignment looks like, until the controller has taken them out (F§2.8, B3).
 func (s *PartitionState) malformed() bool {
 	if s.TopicPartition.Partition < 0 || s.LeaderEpoch < 0 || len(s.Replicas) == 0 || len(s.ISR) == 0 {
 		return true
-	}
-	for _, id := range s.ISR {
-		if !slices.Contains(s.Replicas, id) {
-			return true
-		}
 	}
 	if s.Leader == cluster.NoBroker {
 		return false
