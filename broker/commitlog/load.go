@@ -38,6 +38,8 @@ type logOptions struct {
 	start cluster.Offset
 	// cleaned is the cleaner's first dirty offset: below it, segments may have gaps between them.
 	cleaned cluster.Offset
+	// progress is told of what is scanned; nil means nobody wants to know.
+	progress *progress
 	// producerExpiration is producer.id.expiration.ms, shared by all logs.
 	producerExpiration *atomic.Int64
 }
@@ -56,7 +58,9 @@ type loader struct {
 	rebuilt *producers.State
 	// scanning says that the producers' state is that of everything before the segment at hand, from which on all are scanned.
 	scanning bool
-	info     RecoveryInfo
+	// toScan and scanned count the segments that a scan goes through.
+	toScan, scanned int
+	info            RecoveryInfo
 }
 
 // openLog opens the log in a directory that exists, in the order of F§4.9: leftover files, segments and their indexes,
@@ -64,10 +68,15 @@ type loader struct {
 func openLog(o logOptions) (*Log, error) {
 	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, idle: o.idle, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
 	l.cfg.Store(&o.config)
+	if o.progress == nil {
+		o.progress = new(progress)
+	}
 	l.epochs = epochCache{fs: o.fs, dir: o.dir}
 	l.producers = producerMemory{expirationMs: o.producerExpiration, lastSnapshot: cluster.UnknownOffset, state: &producers.State{}}
 	d := &loader{logOptions: &o, l: l, info: RecoveryInfo{Unclean: !o.clean, CutAt: cluster.UnknownOffset}}
-	if err := d.load(); err != nil {
+	err := d.load()
+	o.progress.segments.Add(int64(d.scanned - d.toScan))
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load log %s: %w", o.dir, err), d.closeAll())
 	}
 	return l, nil
@@ -391,6 +400,7 @@ func (d *loader) finish(end cluster.Offset) error {
 	l.flush.names.Store(!d.clean)
 	l.flush.last.Store(d.now().UnixMilli())
 	l.recovery = d.info
+	l.recovery.SegmentsScanned = d.scanned
 	return l.epochs.replace(epoch.From(epoch.Before(d.epochs, end), start))
 }
 

@@ -79,6 +79,8 @@ type RecoveryInfo struct {
 	Cut bool
 	// CutAt is the log end offset after the cut; UnknownOffset when nothing was cut.
 	CutAt cluster.Offset
+	// SegmentsScanned is how many segments were read from end to end.
+	SegmentsScanned int
 	// Reason says what was found there, empty when nothing was cut or only zeros were.
 	Reason string
 }

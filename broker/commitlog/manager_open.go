@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -213,6 +215,9 @@ func (m *Manager) loadDir(ctx context.Context, d *logDir) error {
 			return fmt.Errorf("load log directory %s: %q is not the directory of a partition", d.path, e.Name())
 		}
 	}
+	if !clean && len(tps) > 0 {
+		d.log.Info("recovering logs, because the directory was not closed properly", "dir", d.path, "logs", len(tps), "threads", m.cfg.RecoveryThreads)
+	}
 	started := m.cfg.Now()
 	if err := m.loadLogs(ctx, d, tps, clean); err != nil {
 		return err
@@ -223,6 +228,9 @@ func (m *Manager) loadDir(ctx context.Context, d *logDir) error {
 
 // loadLogs loads the logs of a directory with RecoveryThreads goroutines.
 func (m *Manager) loadLogs(ctx context.Context, d *logDir, tps []cluster.TopicPartition, clean bool) error {
+	var p progress
+	p.logs.Store(int64(len(tps)))
+	defer p.watch(d)()
 	work := make(chan cluster.TopicPartition)
 	errs := make([]error, m.cfg.RecoveryThreads)
 	var wg sync.WaitGroup
@@ -230,7 +238,7 @@ func (m *Manager) loadLogs(ctx context.Context, d *logDir, tps []cluster.TopicPa
 		wg.Go(func() {
 			for tp := range work {
 				if errs[i] == nil && d.online() == nil {
-					errs[i] = m.loadLog(d, tp, clean)
+					errs[i] = m.loadLog(d, tp, clean, &p)
 				}
 			}
 		})
@@ -250,13 +258,14 @@ func (m *Manager) loadLogs(ctx context.Context, d *logDir, tps []cluster.TopicPa
 }
 
 // loadLog loads one log. An error of the disk takes the directory offline.
-func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool) error {
+func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool, p *progress) error {
+	started := m.cfg.Now()
 	point, _ := d.mark(recoveryPointFile, tp)
 	start, _ := d.mark(logStartFile, tp)
 	cleaned, _ := d.mark(cleanerOffsetFile, tp)
 	l, err := openLog(logOptions{
 		fs: d.fs, idle: m.idle, dir: filepath.Join(d.path, tp.String()), tp: tp, config: m.cfg.TopicConfig(tp.Topic),
-		now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned,
+		now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned, progress: p,
 		producerExpiration: &m.producerExpiration,
 	})
 	if err != nil {
@@ -266,6 +275,13 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool) erro
 	if other, ok := m.placedIn(tp); ok {
 		return errors.Join(fmt.Errorf("load log directory %s: partition %s is also in %s", d.path, tp, other.path), l.abandon())
 	}
+	left := p.logs.Add(-1)
+	level := hclog.Debug
+	if !clean {
+		level = hclog.Info
+	}
+	d.log.Log(level, "loaded log", "partition", tp.String(), "segments", len(l.Segments()), "segments-scanned", l.recovery.SegmentsScanned,
+		"log-start-offset", int64(l.LogStartOffset()), "log-end-offset", int64(l.LogEndOffset()), "took", m.cfg.Now().Sub(started), "remaining-logs", left)
 	if err := d.lowerCleaned(tp, l.LogEndOffset()); err != nil {
 		_ = d.fail("write cleaner offsets", err)
 	}

@@ -44,6 +44,10 @@ func (d *loader) loadSegments() (end cluster.Offset, err error) {
 			if err := d.scanFrom(i); err != nil {
 				return 0, err
 			}
+			if d.toScan == 0 {
+				d.toScan = len(d.segments) - i
+				d.progress.segments.Add(int64(d.toScan))
+			}
 			var whole bool
 			if end, whole, err = d.recoverSegment(s, last); err == nil && !whole {
 				return end, d.drop(i + 1)
@@ -186,6 +190,7 @@ func (d *loader) recoverSegment(s *segment, last bool) (end cluster.Offset, whol
 		w.epoch = epoch.At(d.epochs, s.base)
 	}
 	err = w.run(func(b record.Batch, pos int64) error {
+		d.progress.bytes.Add(int64(len(b)))
 		d.seeEpoch(b)
 		if err := d.seeProducer(s, b); err != nil {
 			return err
@@ -196,6 +201,8 @@ func (d *loader) recoverSegment(s *segment, last bool) (end cluster.Offset, whol
 		return 0, false, err
 	}
 	s.unsynced.Store(true)
+	d.scanned++
+	d.progress.segments.Add(-1)
 	whole = w.pos == size
 	if !whole {
 		if err := d.cutSegment(s, w); err != nil {
