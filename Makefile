@@ -36,6 +36,10 @@ bench: build ## compare with a bare gRPC stream and with franz-go against kfake,
 	bin/ottla-bench $(BENCHFLAGS)
 	bin/ottla-bench -starts 10
 
+bench-replication: build ## compare acks=all on three brokers with acks=1 on one of them, in one run
+	$(GO) build -o bin/ottla-bench ./cmd/ottla-bench
+	bin/ottla-bench -replication -rounds 5 $(BENCHFLAGS)
+
 bench-zookeeper: build ## compare the embedded ZooKeeper with Apache's, in one run; needs Java and Debian's package zookeeper
 	$(GO) run ./cmd/ottla-bench -zookeeper -rounds 5
 

@@ -10,6 +10,8 @@
 //
 // With -failover it measures how long failovers take (see failoverPlan).
 //
+// With -replication it measures what replication costs (see [plan.replication]).
+//
 // With -zookeeper it measures the embedded ZooKeeper next to Apache's (see zooPlan).
 package main
 
@@ -33,6 +35,8 @@ type job struct {
 	Records    int
 	Size       int
 	BatchBytes int
+	All        bool    // acks=all instead of acks=1
+	Rate       float64 // records per second to send, one at a time; 0 for as fast as it goes
 }
 
 // outcome is what a client process reports on its standard output.
@@ -41,6 +45,8 @@ type outcome struct {
 	Bytes   int64   // of values
 	Seconds float64 // first record to last answer
 	CPU     float64 // user and system seconds of the client in that time
+	P50     float64 // milliseconds from sending a record to its answer, at a given rate
+	P99     float64
 }
 
 // system is one of the three.
@@ -63,7 +69,7 @@ func run() int {
 	if len(os.Args) > 2 && (os.Args[1] == "-serve" || os.Args[1] == "-client") {
 		err = role(ctx, os.Args[1:])
 	} else {
-		p, zoo, zookeeper := plan{}, zooPlan{}, false
+		p, zoo, zookeeper, replication := plan{}, zooPlan{}, false, false
 		fail, failing := failoverPlan{}, false
 		flag.IntVar(&p.rounds, "rounds", 3, "rounds; the median is reported")
 		flag.Float64Var(&p.scale, "scale", 1, "multiplies the number of records (5,000,000 of 100 B, 1,000,000 of 1 KiB)")
@@ -78,19 +84,23 @@ func run() int {
 		flag.IntVar(&p.fillGiB, "fill", 0, "GiB of page cache to fill once before everything, so that pages come from reclaim and not cold from the host")
 		flag.IntVar(&p.starts, "starts", 0, "measure only this many starts on an empty directory")
 		flag.BoolVar(&zookeeper, "zookeeper", false, "compare the embedded ZooKeeper with Apache's instead (uses -rounds, -scale, -dir, -ottla)")
+		flag.BoolVar(&replication, "replication", false, "compare acks=all on three brokers with acks=1 on one of them instead (uses -rounds, -scale, -batch, -warm, -fill, -profile, -dir, -ottla)")
 		flag.StringVar(&zoo.classpath, "apache-classpath", debianClasspath(), "class path of Apache ZooKeeper, for -zookeeper")
 		flag.BoolVar(&failing, "failover", false, "measure failovers of three brokers instead (uses -runs, -dir, -ottla)")
 		flag.IntVar(&fail.runs, "runs", 30, "how often to do each fault, for -failover")
 		flag.StringVar(&fail.only, "fault", "", "only the faults whose name contains this, for -failover")
 		flag.StringVar(&fail.partitions, "failover-partitions", "", "comma-separated numbers of partitions with which the controller is killed, up to five times each, for -failover")
 		flag.Parse()
-		if failing {
+		switch {
+		case failing:
 			fail.dir, fail.binary = p.dir, p.binary
 			err = fail.run(ctx)
-		} else if zookeeper {
+		case replication:
+			err = p.replication(ctx)
+		case zookeeper:
 			zoo.rounds, zoo.scale, zoo.dir, zoo.binary = p.rounds, p.scale, p.dir, p.binary
 			err = zoo.run(ctx)
-		} else {
+		default:
 			err = p.run(ctx)
 		}
 	}

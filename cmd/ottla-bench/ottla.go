@@ -88,13 +88,23 @@ func (ours) produce(ctx context.Context, j job) (outcome, error) {
 		return outcome{}, err
 	}
 	defer cl.Close()
-	p, err := producer.New(cl, producer.WithAcks(producer.AcksLeader), producer.BatchSize(j.BatchBytes), producer.MaxRequestSize(j.BatchBytes+4096),
-		producer.Linger(2*time.Millisecond), producer.BufferMemory(64<<20), producer.MaxInFlight(inFlight))
+	acks, linger := producer.AcksLeader, 2*time.Millisecond
+	if j.All {
+		acks = producer.AcksAll
+	}
+	if j.Rate > 0 {
+		linger = 0
+	}
+	p, err := producer.New(cl, producer.WithAcks(acks), producer.BatchSize(j.BatchBytes), producer.MaxRequestSize(j.BatchBytes+4096),
+		producer.Linger(linger), producer.BufferMemory(64<<20), producer.MaxInFlight(inFlight))
 	if err != nil {
 		return outcome{}, err
 	}
 	if _, err := p.Partitions(ctx, j.Topic); err != nil {
 		return outcome{}, err
+	}
+	if j.Rate > 0 {
+		return paced(ctx, p, j)
 	}
 	value := make([]byte, j.Size)
 	var failed atomic.Int64

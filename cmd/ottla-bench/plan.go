@@ -37,30 +37,48 @@ type sample struct {
 	ServerCPU, ServerMB float64
 }
 
-func (p *plan) run(ctx context.Context) error {
+// prepare makes the directory and fills the page cache, as far as the plan says. done undoes it.
+func (p *plan) prepare() (done func(), err error) {
+	var undo []func()
+	done = func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
 	if p.dir == "" {
 		d, err := os.MkdirTemp("", "ottla-bench-")
 		if err != nil {
-			return err
+			return done, err
 		}
-		defer os.RemoveAll(d)
+		undo = append(undo, func() { os.RemoveAll(d) })
 		p.dir = d
 	}
-	binary, err := filepath.Abs(p.binary)
-	if err != nil {
-		return err
+	if p.binary, err = filepath.Abs(p.binary); err != nil {
+		return done, err
 	}
-	if err := os.Setenv("OTTLA_BENCH_BINARY", binary); err != nil {
-		return err
+	if err := os.Setenv("OTTLA_BENCH_BINARY", p.binary); err != nil {
+		return done, err
 	}
 	if p.starts > 0 {
-		return startTimes(ctx, binary, p.dir, p.starts)
+		return done, nil
 	}
 	filler, err := fill(p.dir, p.fillGiB)
 	if err != nil {
+		return done, err
+	}
+	undo = append(undo, func() { filler.Close() })
+	return done, nil
+}
+
+func (p *plan) run(ctx context.Context) error {
+	done, err := p.prepare()
+	defer done()
+	if err != nil {
 		return err
 	}
-	defer filler.Close()
+	if p.starts > 0 {
+		return startTimes(ctx, p.binary, p.dir, p.starts)
+	}
 	names := []string{"bare", "franz", "ottla"}
 	if p.only != "" {
 		names = strings.Split(p.only, ",")
