@@ -7,7 +7,7 @@ FUZZTIME ?= 10s
 TOTAL ?= 1000000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover fuzz proto fix e2e
+.PHONY: sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover bench-replication fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla

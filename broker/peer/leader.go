@@ -21,6 +21,7 @@ type Leader struct {
 
 	stream *wire.FetchStream // nil while no session is open
 	cancel context.CancelFunc
+	answer wire.FetchResponse // the last one
 }
 
 // Leader returns a way to a leader; nothing is connected yet. The caller closes it.
@@ -59,7 +60,7 @@ type FetchPosition struct {
 }
 
 // Fetch sends a request and waits for its answer, opening a session if there is none. By sending a request a follower says that it has appended
-// everything that it was sent before. After an error the session is gone. The answer's records live as long as anybody points to them.
+// everything that it was sent before. After an error the session is gone. The answer, its records too, can be used until the next Fetch.
 func (l *Leader) Fetch(ctx context.Context, req *FetchRequest) (*wire.FetchResponse, error) {
 	if err := l.open(ctx); err != nil {
 		return nil, fmt.Errorf("fetch from broker %d: %w", l.id, err)
@@ -69,12 +70,11 @@ func (l *Leader) Fetch(ctx context.Context, req *FetchRequest) (*wire.FetchRespo
 	defer context.AfterFunc(ctx, l.cancel)()
 	// io.EOF from Send means that the stream has ended; Recv tells why.
 	_ = l.stream.Send(req.encode(l.peers.cfg.BrokerID))
-	res, err := l.stream.Recv()
-	if err != nil {
+	if err := l.stream.RecvInto(&l.answer); err != nil {
 		l.Reset()
 		return nil, fmt.Errorf("fetch from broker %d: %w", l.id, err)
 	}
-	return res, nil
+	return &l.answer, nil
 }
 
 // open makes sure that there is a session, on a connection to where the leader is now.

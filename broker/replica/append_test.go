@@ -9,6 +9,7 @@ import (
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
+	"github.com/ottla/ottla/proto/wire"
 )
 
 func outcomeOf(t *testing.T, w Wait) string {
@@ -258,5 +259,29 @@ func TestAnAppendCostsNoMemoryPerRecord(t *testing.T) {
 	few, many := cost(10), cost(1000)
 	if few > 2 || many > 2 {
 		t.Errorf("%v allocations for 10 records, %v for 1000", few, many)
+	}
+}
+
+func TestACopyCostsNoMemoryPerRecord(t *testing.T) {
+	b := startBrokerIn(t, vfs.OS, t.TempDir())
+	b.order(b.state(2, 0, 2, self))
+	p := b.held()
+	cost := func(records int) float64 {
+		batch := batchOf(t, records, 0)
+		batch.SetPartitionLeaderEpoch(0)
+		return testing.AllocsPerRun(50, func() {
+			end := p.LogEndOffset()
+			batch.SetBaseOffset(int64(end))
+			if err := p.replicate(0, &wire.FetchPartition{FetchOffset: end, HighWatermark: end, Records: batch}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few, many := cost(10), cost(1000)
+	if few > 4 || many > 4 {
+		t.Errorf("%v allocations for 10 records, %v for 1000", few, many)
+	}
+	if got := p.LogEndOffset(); got != 51*10+51*1000 {
+		t.Errorf("the log ends at %d", got)
 	}
 }

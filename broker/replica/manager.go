@@ -106,7 +106,7 @@ type Peers interface {
 
 // Leader is the way to a leading broker: a fetch session on a connection. *peer.Leader is what a broker uses.
 type Leader interface {
-	// Fetch sends a request and waits for its answer. After an error the session is gone.
+	// Fetch sends a request and waits for its answer, which can be used until the next Fetch. After an error the session is gone.
 	Fetch(ctx context.Context, req *peer.FetchRequest) (*wire.FetchResponse, error)
 	// Ends returns where the leader's log of a partition begins and ends.
 	Ends(ctx context.Context, tp cluster.TopicPartition, epoch cluster.LeaderEpoch) (start, end cluster.Offset, err error)

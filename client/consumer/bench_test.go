@@ -90,7 +90,7 @@ func TestARecordCostsNoAllocation(t *testing.T) {
 	}
 	read(t, c, 1) // the answer is here
 	const each = 800
-	if n := testing.AllocsPerRun(records/each-2, func() {
+	loop := func() {
 		left := each
 		for _, err := range c.Records(t.Context()) {
 			if err != nil {
@@ -100,7 +100,12 @@ func TestARecordCostsNoAllocation(t *testing.T) {
 				break
 			}
 		}
-	}); n > 4 { // the loop itself, not its records
+	}
+	n := testing.AllocsPerRun(1, loop)
+	for range records/each/2 - 2 { // the least of several: the consumer's other goroutines allocate now and then
+		n = min(n, testing.AllocsPerRun(1, loop))
+	}
+	if n > 4 { // the loop itself, not its records
 		t.Errorf("%v allocations for %d records", n, each)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
@@ -69,6 +70,7 @@ func Connect(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		),
 		grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithReadBufferSize(readBuffer),
+		experimental.WithBufferPool(wire.Pool),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithConnectParams(connectParams),
@@ -128,6 +130,7 @@ func (o ServerOptions) GRPC() []grpc.ServerOption {
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
+		experimental.BufferPool(wire.Pool),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

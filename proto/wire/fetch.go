@@ -16,6 +16,18 @@ type FetchResponse struct {
 	Topics []FetchTopic
 	// ThrottleTimeMs is how long the broker delayed the answer because of a quota, in milliseconds.
 	ThrottleTimeMs int32
+
+	pooled bool    // is received into a slab of Pool, see FetchStream.RecvInto
+	slab   *[]byte // of Pool; nil when nothing was received into one
+}
+
+// Release gives the memory of an answer back that [FetchStream.RecvInto] has received: nothing in it may be used any more. It does nothing to other
+// answers.
+func (r *FetchResponse) Release() {
+	if r.slab != nil {
+		Pool.Put(r.slab)
+	}
+	*r = FetchResponse{}
 }
 
 // FetchTopic is ottla.v1.FetchableTopic.
@@ -170,12 +182,7 @@ func (p *FetchPartition) encode(e *encoder) {
 }
 
 func (r *FetchResponse) unmarshalWire(data mem.BufferSlice) error {
-	pieces := make([][]byte, len(data))
-	for i, b := range data {
-		pieces[i] = b.ReadOnlyData()
-	}
-	slab := bytes.Join(pieces, nil) // does not clear the memory before it fills it
-	*r = FetchResponse{}
+	slab := r.gather(data)
 	total := 0
 	return eachField(slab, "FetchResponse", fields(1), func(f field) error {
 		switch f.num {
@@ -190,6 +197,22 @@ func (r *FetchResponse) unmarshalWire(data mem.BufferSlice) error {
 		}
 		return nil
 	})
+}
+
+// gather empties the answer and copies what was received into one piece of memory.
+func (r *FetchResponse) gather(data mem.BufferSlice) []byte {
+	if r.pooled {
+		slab := Pool.Get(data.Len())
+		data.CopyTo(*slab)
+		*r = FetchResponse{pooled: true, slab: slab}
+		return *slab
+	}
+	pieces := make([][]byte, len(data))
+	for i, b := range data {
+		pieces[i] = b.ReadOnlyData()
+	}
+	*r = FetchResponse{}
+	return bytes.Join(pieces, nil) // does not clear the memory before it fills it
 }
 
 func decodeFetchPartition(b []byte) (FetchPartition, error) {

@@ -60,5 +60,13 @@ func (f *FetchStream) Recv() (*FetchResponse, error) {
 	return r, nil
 }
 
+// RecvInto is Recv for who keeps nothing: the answer replaces what r held, in memory that is used again. It can be used until r is handed to RecvInto
+// again or released.
+func (f *FetchStream) RecvInto(r *FetchResponse) error {
+	r.Release()
+	r.pooled = true
+	return f.s.RecvMsg(r)
+}
+
 // CloseSend tells the broker that no more requests come.
 func (f *FetchStream) CloseSend() error { return f.s.CloseSend() }

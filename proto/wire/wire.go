@@ -7,7 +7,7 @@
 //     once the bytes are written to the connection;
 //   - receiving a [ProduceRequest], all batches alias one pooled slab, which goes back to its pool with [ProduceRequest.Release];
 //   - receiving a [FetchResponse], all batches alias one slab that belongs to the garbage collector, because the records that
-//     applications keep point into it.
+//     applications keep point into it; a follower, which keeps none, receives into a pooled slab ([FetchStream.RecvInto]).
 //
 // The slab costs one copy out of the 16 KiB pieces in which gRPC delivers a message. It makes every batch contiguous, so that
 // checksums, validation and the write to disk each touch it once.
@@ -24,10 +24,6 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// Pool is where slabs come from: tiers that fit produce requests and fetch answers up to 8 MiB; larger ones share one more
-// tier. It is safe for concurrent use.
-var Pool = mem.NewTieredBufferPool(256, 4<<10, 16<<10, 64<<10, 256<<10, 512<<10, 1<<20+64<<10, 2<<20+64<<10, 4<<20+64<<10, 8<<20+64<<10)
 
 // hot is a message that the codec leaves to its own hands.
 type hot interface {
