@@ -2,9 +2,12 @@ package brokertest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/config"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
@@ -219,5 +222,47 @@ func TestWithoutEarlyMovesZooKeeperIsTheBound(t *testing.T) {
 			}
 			o.awaitISR(events, 2, 0)
 		}), 8*time.Second+500*time.Millisecond)
+	})
+}
+
+// TestALeaderThatLostItsTailAndIsBackAtOnceDoesNotLead cuts the power of a leader whose disk then has nothing that was not synced, and starts it again
+// before anybody can have missed it: it registers under another epoch, and is in sync again only when it has caught up (KIP-966).
+func TestALeaderThatLostItsTailAndIsBackAtOnceDoesNotLead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		disturbed(t, byThree, nil, func(c *Cluster, o *observer) {
+			for range 2 {
+				leader := o.state(events).Leader
+				c.PowerCut(t, int(leader), vfs.CrashOptions{Names: vfs.KeepAll})
+				c.Restart(t, int(leader))
+				if s := o.state(events); s.Leader == leader {
+					t.Errorf("broker %d has lost records and leads: %+v", leader, s)
+				}
+				o.awaitISR(events, 0, 1, 2)
+			}
+		})
+	})
+}
+
+// TestABrokerWithoutAnIDGetsOneForEver starts brokers with broker.id=-1.
+func TestABrokerWithoutAnIDGetsOneForEver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{})
+		n := &node{id: 1, disk: vfs.NewMem()}
+		given := config.Properties{"broker.id": "-1"}
+		for range 2 {
+			if err := c.start(n, given); err != nil {
+				t.Fatal(err)
+			}
+			if id := n.running().ID(); id != 1001 {
+				t.Errorf("id %d", id)
+			}
+			if err := n.running().Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		given["broker.id.generation.enable"] = "false"
+		if err := c.start(&node{id: 2, disk: vfs.NewMem()}, given); err == nil || !strings.Contains(err.Error(), "broker.id must be greater than or equal to 0") {
+			t.Errorf("without an id and without leave to get one: %v", err)
+		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ottla/ottla/client/consumer"
 	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
 )
 
 // failoverPlan does each fault many times to three real brokers, and measures for how long one producer with acks=all and min.insync.replicas=2 gets no
@@ -327,8 +328,11 @@ func (p *failoverPlan) manyPartitions(ctx context.Context, dir string, n int, ou
 	defer cl.Close()
 	f := &failover{processes: procs, cl: cl, admin: admin.New(cl)}
 	res, err := f.admin.CreateTopics(ctx, []admin.NewTopic{{Name: "many", Partitions: int32(n), ReplicationFactor: 3}}, admin.CreateOptions{Timeout: 5 * time.Minute})
-	if err != nil || res[0].Err != nil {
-		return errors.Join(err, res[0].Err)
+	if err != nil && !errors.Is(err, kerr.RequestTimedOut) { // led waits for longer
+		return err
+	}
+	if err == nil && res[0].Err != nil && !errors.Is(res[0].Err, kerr.RequestTimedOut) {
+		return res[0].Err
 	}
 	// led waits until no partition is led by a broker, and all are led and, with full, in sync.
 	led := func(not int, full bool) error {
@@ -352,7 +356,7 @@ func (p *failoverPlan) manyPartitions(ctx context.Context, dir string, n int, ou
 		if err := led(-1, true); err != nil {
 			return err
 		}
-		if _, err := f.admin.ElectLeaders(ctx, admin.PreferredElection, nil, time.Minute); err != nil {
+		if _, err := f.admin.ElectLeaders(ctx, admin.PreferredElection, nil, time.Minute); err != nil && !errors.Is(err, kerr.RequestTimedOut) {
 			return err
 		}
 		id, err := f.controller(ctx)
