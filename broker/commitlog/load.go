@@ -401,7 +401,11 @@ func (d *loader) finish(end cluster.Offset) error {
 	l.flush.last.Store(d.now().UnixMilli())
 	l.recovery = d.info
 	l.recovery.SegmentsScanned = d.scanned
-	return l.epochs.replace(epoch.From(epoch.Before(d.epochs, end), start))
+	d.epochs = epoch.From(epoch.Before(d.epochs, end), start)
+	if err := d.findFirstEpochs(start, end); err != nil {
+		return err
+	}
+	return l.epochs.replace(d.epochs)
 }
 
 func (d *loader) closeAll() error {

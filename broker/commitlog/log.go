@@ -151,12 +151,12 @@ func (l *Log) Err() error {
 func (l *Log) LatestEpoch() cluster.LeaderEpoch { return l.epochs.latest() }
 
 // EpochEntries returns where each leader epoch begins, oldest first. The caller must not change it.
-func (l *Log) EpochEntries() []EpochEntry { return l.epochs.list() }
+func (l *Log) EpochEntries() []EpochEntry { return l.epochs.live(l.LogStartOffset()) }
 
 // EndOffsetForEpoch returns the largest epoch in the log that is not above e, and the offset at which it ends. ok is false,
 // and both values are -1, when the log cannot say (F§3.5).
 func (l *Log) EndOffsetForEpoch(e cluster.LeaderEpoch) (at cluster.LeaderEpoch, end cluster.Offset, ok bool) {
-	return epoch.End(l.epochs.list(), e, l.LogEndOffset())
+	return epoch.End(l.EpochEntries(), e, l.LogEndOffset())
 }
 
 // AssignEpoch notes that an epoch begins at start: a new leader calls it with its log end offset before it appends (F§3.2).
@@ -258,7 +258,8 @@ func (l *Log) setTopicID(id cluster.TopicID) error {
 }
 
 // AdvanceLogStart moves the log start offset up: after DeleteRecords, or because the leader's moved (F§3.9). Records below it
-// can no longer be read; their files stay until retention removes them. Moving down does nothing. Beyond the log end
+// can no longer be read; their files stay until retention removes them. The next checkpoint makes it durable: until then a stop
+// that is not an orderly one brings them back. Moving down does nothing. Beyond the log end
 // offset it is OFFSET_OUT_OF_RANGE.
 func (l *Log) AdvanceLogStart(to cluster.Offset) error {
 	l.appendMu.Lock()
@@ -271,9 +272,6 @@ func (l *Log) AdvanceLogStart(to cluster.Offset) error {
 	}
 	if to <= l.LogStartOffset() {
 		return nil
-	}
-	if err := l.epochs.replace(epoch.From(l.epochs.list(), to)); err != nil {
-		return l.fail("move the log start offset", err)
 	}
 	l.start.Store(int64(to))
 	return nil

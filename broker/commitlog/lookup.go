@@ -85,7 +85,7 @@ func (l *Log) lookAt(ask func([]*segment) (TimestampOffset, bool, error)) (Times
 				return noTimestampOffset, false, l.readError(err)
 			}
 			if at.LeaderEpoch < 0 {
-				at.LeaderEpoch = epoch.At(l.epochs.list(), at.Offset)
+				at.LeaderEpoch = epoch.At(l.EpochEntries(), at.Offset)
 			}
 			return at, true, nil
 		}

@@ -117,6 +117,22 @@ func checkProducers(l *Log) error {
 	return checkSnapshots(l)
 }
 
+// checkProducersOf is checkProducers for a log that has lost its first segments: the producers of the batches that are left are known as
+// those batches say.
+func checkProducersOf(l *Log) error {
+	state, _, err := wholeLog(l)
+	if err != nil {
+		return err
+	}
+	for _, want := range state.Entries() {
+		got := lastOf(l, want.ProducerID)
+		if want.LastOffset >= 0 && (got.LastOffset != want.LastOffset || got.LastSequence != want.LastSequence || got.Epoch != want.Epoch) {
+			return fmt.Errorf("producer %+v, the batches say %+v", got, want)
+		}
+	}
+	return nil
+}
+
 // checkSnapshots sees that every snapshot in the directory is the state at its offset, as far as snapshots go.
 func checkSnapshots(l *Log) error {
 	list, err := l.snapshotOffsets()

@@ -2,10 +2,12 @@ package commitlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -25,6 +27,7 @@ type model struct {
 	batches []modelBatch
 	start   cluster.Offset
 	saved   cluster.Offset // a log start that is on disk
+	trimmed bool           // segments were removed from the beginning, and producers may be known of which no batch is left
 	durable cluster.Offset // everything below survives a power cut
 	epoch   cluster.LeaderEpoch
 	clock   int64
@@ -138,10 +141,43 @@ func (s *model) truncate(t *rapid.T) {
 	}
 }
 
+// deleteRecords moves the log start offset up. It is durable with the next checkpoint.
+func (s *model) deleteRecords(t *rapid.T) {
+	s.start = cluster.Offset(rapid.Int64Range(int64(s.start), int64(s.end())).Draw(t, "delete records before"))
+	s.must(s.l.AdvanceLogStart(s.start))
+}
+
+func (s *model) checkpoint(*rapid.T) {
+	s.must(s.m.dirs[0].checkpoint())
+	s.saved = s.start
+}
+
+// retain removes the segments whose records are all deleted.
+func (s *model) retain(*rapid.T) {
+	s.m.retain(s.m.dirs[0], time.UnixMilli(s.clock), func(*Config) bool { return true })
+	s.must(s.l.Err())
+	if s.adoptFirst() {
+		s.saved = s.start // before segments went
+	}
+}
+
+// adoptFirst notices that segments were removed from the beginning.
+func (s *model) adoptFirst() (removed bool) {
+	first := s.l.Segments()[0]
+	if first > s.start {
+		s.t.Fatalf("the first segment begins at %d, the log at %d", first, s.start)
+	}
+	for len(s.batches) > 0 && s.batches[0].first < first {
+		s.trimmed, removed = true, true
+		s.batches = s.batches[1:]
+	}
+	return removed
+}
+
 func (s *model) restart(t *rapid.T) {
 	s.start = cluster.Offset(rapid.Int64Range(0, int64(s.end())+50).Draw(t, "start at"))
 	s.must(s.l.TruncateFullyAndStartAt(s.start))
-	s.batches, s.durable, s.saved = nil, s.start, min(s.saved, s.start)
+	s.batches, s.durable, s.saved, s.trimmed = nil, s.start, min(s.saved, s.start), false
 }
 
 func (s *model) reopen(t *rapid.T) {
@@ -150,6 +186,7 @@ func (s *model) reopen(t *rapid.T) {
 		s.must(s.m.Close(context.Background()))
 		s.durable, s.saved = s.end(), s.start
 		s.open()
+		s.adoptFirst()
 	case 1:
 		s.mem.Kill()
 		_ = s.m.release()
@@ -179,11 +216,16 @@ func (s *model) adoptStart() {
 	if s.start = start; s.end() < start { // everything was below it
 		s.batches = nil
 	}
+	s.adoptFirst()
 }
 
 func (s *model) check(t *rapid.T) {
-	got, err := checkAll(s.l)
-	s.must(err)
+	got, err := readAll(s.l)
+	check := checkProducers
+	if s.trimmed {
+		check = checkProducersOf
+	}
+	s.must(errors.Join(err, checkDense(s.l, got), checkLookups(s.l, got), checkEpochs(s.l, got), check(s.l)))
 	if s.l.LogEndOffset() != s.end() || s.l.LogStartOffset() != s.start {
 		t.Fatalf("log is from %d to %d, want %d to %d; segments %v", s.l.LogStartOffset(), s.l.LogEndOffset(), s.start, s.end(), s.l.Segments())
 	}
@@ -221,6 +263,7 @@ func TestLogIsAList(t *testing.T) {
 		cfg.SegmentIndexBytes = rapid.SampledFrom([]int{4, 60, 1024}).Draw(t, "segment.index.bytes")
 		cfg.SegmentMs = rapid.SampledFrom([]int64{100, math.MaxInt64 / 2}).Draw(t, "segment.ms")
 		cfg.FlushMessages = rapid.SampledFrom([]int64{1, 10, math.MaxInt64}).Draw(t, "flush.messages")
+		cfg.RetentionMs = -1
 		cfg.Preallocate = rapid.Bool().Draw(t, "preallocate")
 		s := &model{t: t, cfg: cfg, mem: vfs.NewMem()}
 		s.open()
@@ -235,7 +278,9 @@ func TestLogIsAList(t *testing.T) {
 			"truncate":    s.truncate,
 			"restart":     s.restart,
 			"reopen":      s.reopen,
-			"checkpoint":  func(*rapid.T) { s.must(s.m.dirs[0].checkpoint()) },
+			"checkpoint":  s.checkpoint,
+			"delete":      s.deleteRecords,
+			"retain":      s.retain,
 			"":            s.check,
 		}
 		t.Repeat(actions)

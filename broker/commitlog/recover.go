@@ -154,6 +154,43 @@ func (d *loader) collectEpochs(s *segment) error {
 	return err
 }
 
+// findFirstEpochs adds the leader epochs of batches between the log start and where the first known epoch begins, or the log ends, if
+// there are such: the list may have been written when the log began later.
+func (d *loader) findFirstEpochs(start, end cluster.Offset) error {
+	if len(d.epochs) > 0 {
+		end = d.epochs[0].StartOffset
+	}
+	if end <= start {
+		return nil
+	}
+	errEnough := errors.New("enough")
+	var first []EpochEntry
+	buf := make([]byte, record.HeaderSize)
+	for _, s := range d.segments {
+		err := d.eachHeader(s, buf, func(b record.Batch, _ int64) error {
+			if cluster.Offset(b.BaseOffset()) >= end {
+				return errEnough
+			}
+			if cluster.Offset(b.LastOffset()) >= start {
+				first = epoch.Assign(first, cluster.LeaderEpoch(b.PartitionLeaderEpoch()), max(cluster.Offset(b.BaseOffset()), start))
+			}
+			return nil
+		})
+		var corrupt *CorruptionError
+		if errors.Is(err, errEnough) || errors.As(err, &corrupt) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range d.epochs {
+		first = epoch.Assign(first, e.Epoch, e.StartOffset)
+	}
+	d.epochs = first
+	return nil
+}
+
 // seeEpoch enters the leader epoch of a batch, if it is a new one.
 func (d *loader) seeEpoch(b record.Batch) {
 	if e := cluster.LeaderEpoch(b.PartitionLeaderEpoch()); len(d.epochs) == 0 || e > d.epochs[len(d.epochs)-1].Epoch {

@@ -159,6 +159,32 @@ func TestTrustedSegmentsAreNotCut(t *testing.T) {
 	}
 }
 
+// TestEpochsBeforeTheFirstKnownOne has a list of leader epochs that was written when the log began later than it does now.
+func TestEpochsBeforeTheFirstKnownOne(t *testing.T) {
+	for name, known := range map[string][]EpochEntry{
+		"none": {}, "the last": {{Epoch: 2, StartOffset: 20}}, "a part of one": {{Epoch: 1, StartOffset: 15}, {Epoch: 2, StartOffset: 20}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := filled(t, smallConfig())
+			must(t, vfs.WriteFileAtomic(disk, filepath.Join(logDirName, leaderEpochFile), encodeEpochs(known), filePerm))
+			for _, way := range []string{"after a crash", "after an orderly stop"} {
+				m := openOn(t, disk, smallConfig())
+				l, _ := m.Get(orders)
+				got, err := checkAll(l)
+				if err != nil || len(got) != 30 {
+					t.Errorf("%s: %d records, %v", way, len(got), err)
+				}
+				want := []EpochEntry{{Epoch: 0, StartOffset: 0}, {Epoch: 1, StartOffset: 10}, {Epoch: 2, StartOffset: 20}}
+				if diff := cmp.Diff(want, l.EpochEntries()); diff != "" {
+					t.Errorf("%s: (-want +got)\n%s", way, diff)
+				}
+				closeManager(t, m)
+				must(t, vfs.WriteFileAtomic(disk, filepath.Join(logDirName, leaderEpochFile), encodeEpochs(known), filePerm))
+			}
+		})
+	}
+}
+
 func TestCleanStartScansNothing(t *testing.T) {
 	cfg := smallConfig()
 	mem := vfs.NewMem()

@@ -120,15 +120,15 @@ func (l *Log) expire(highWatermark cluster.Offset, now time.Time) (bool, error) 
 	return true, nil
 }
 
-// dropExpired removes the segments that end at or before the log start offset, which is on disk. It returns how many they are
-// and what they hold, in bytes.
-func (l *Log) dropExpired() (segments int, bytes int64, err error) {
+// dropExpired removes the segments that end at or before start, the log start offset that is on disk; the one in memory may be
+// ahead of it. It returns how many they are and what they hold, in bytes.
+func (l *Log) dropExpired(start cluster.Offset) (segments int, bytes int64, err error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable("apply retention"); err != nil {
 		return 0, 0, err
 	}
-	list, start := *l.segments.Load(), l.LogStartOffset()
+	list := *l.segments.Load()
 	for segments+1 < len(list) && list[segments+1].base <= start {
 		bytes += list[segments].size.Load()
 		segments++
@@ -309,7 +309,8 @@ func (m *Manager) retain(d *logDir, now time.Time, match func(*Config) bool) {
 		return
 	}
 	for _, l := range due {
-		segments, bytes, err := l.dropExpired()
+		start, _ := d.mark(logStartFile, l.tp)
+		segments, bytes, err := l.dropExpired(start)
 		if err != nil {
 			if d.online() == nil && l.Err() == nil {
 				d.log.Warn("retention put off", "partition", l.tp.String(), "error", err)

@@ -267,6 +267,21 @@ func TestDeletedRecordsGoWithTheirSegments(t *testing.T) {
 	}
 }
 
+// TestSegmentsGoOnlyBelowTheLogStartOnDisk moves the log start on while retention is under way: between its checkpoint and the renames.
+func TestSegmentsGoOnlyBelowTheLogStartOnDisk(t *testing.T) {
+	a := newAging(t, withoutLimits())
+	a.fill(t, 30)
+	bases := a.l.Segments()
+	must(t, a.l.AdvanceLogStart(bases[2]))
+	must(t, a.m.dirs[0].writeLogStarts())
+	must(t, a.l.AdvanceLogStart(bases[4]))
+	saved, _ := a.m.dirs[0].mark(logStartFile, orders)
+	n, _, err := a.l.dropExpired(saved)
+	if err != nil || n != 2 || a.l.Segments()[0] != bases[2] {
+		t.Errorf("%d segments went (%v), and %v are there of %v; the log start on disk is %d", n, err, a.l.Segments(), bases, saved)
+	}
+}
+
 func TestRetentionRunsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := withoutLimits()
