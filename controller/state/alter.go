@@ -197,7 +197,7 @@ func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partit
 		tp.Topic = t.name
 	}
 	p, ok := m.partition(tp)
-	if !ok || p.leadership == nil || p.topic.queued && !p.assignment.Reassigning() {
+	if !ok || p.leadership == nil || p.leaving() {
 		return nil, kerr.UnknownTopicOrPartition
 	}
 	now := p.leadership

@@ -122,7 +122,7 @@ func (m *Machine) brokersFailed(ids []cluster.BrokerID) {
 func (m *Machine) replicasFailed(rs []replica) {
 	var deleting, others []replica
 	for _, r := range rs {
-		if r.p.topic.queued {
+		if r.p.leaving() {
 			deleting = append(deleting, r)
 		} else {
 			others = append(others, r)
@@ -130,7 +130,7 @@ func (m *Machine) replicasFailed(rs []replica) {
 	}
 	t := new(tally)
 	m.movePartitions(m.partitionsWhere(func(p *partition) bool {
-		return p.leadership != nil && !m.online(p, p.leadership.Leader) && !p.topic.queued
+		return p.leadership != nil && !m.online(p, p.leadership.Leader) && !p.leaving()
 	}), OfflinePartition, 0, nil)
 	m.tryOnline(t)
 	m.moveReplicas(others, OfflineReplica)
@@ -196,7 +196,7 @@ func (e UncleanElectionEnabled) handle(m *Machine) {
 		return
 	}
 	m.movePartitions(m.partitionsWhere(func(p *partition) bool {
-		return p.tp.Topic == e.Topic && (p.state == OfflinePartition || p.state == NewPartition) && !p.topic.queued
+		return p.tp.Topic == e.Topic && (p.state == OfflinePartition || p.state == NewPartition) && !p.leaving()
 	}), OnlinePartition, ElectOffline, nil)
 }
 

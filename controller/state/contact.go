@@ -54,7 +54,7 @@ func (e Contact) handle(m *Machine) {
 	m.batched(func() {
 		chosen := make(map[*partition]Election)
 		m.updateStates(m.partitionsWhere(func(p *partition) bool {
-			if p.leadership == nil || p.state != OnlinePartition || p.topic.queued {
+			if p.leadership == nil || p.state != OnlinePartition || p.leaving() {
 				return false
 			}
 			_, ok := m.reconnect(p, *p.leadership)

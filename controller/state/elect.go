@@ -214,7 +214,7 @@ func (e ControlledShutdown) handle(m *Machine) {
 	var followed []replica
 	for _, r := range m.replicasOn([]cluster.BrokerID{e.Broker}) {
 		switch p := r.p; {
-		case len(p.assignment.Replicas) < 2 || p.leadership == nil || p.topic.queued:
+		case len(p.assignment.Replicas) < 2 || p.leadership == nil || p.leaving():
 		case p.leadership.Leader == e.Broker:
 			led = append(led, p)
 		default:

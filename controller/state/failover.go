@@ -61,7 +61,7 @@ func (m *Machine) returned(written map[cluster.TopicPartition]cluster.BrokerEpoc
 		return slices.DeleteFunc(slices.Clone(s.ISR), func(id cluster.BrokerID) bool { return m.registered(id) && m.brokers[id].Epoch > at })
 	}
 	m.updateStates(m.partitionsWhere(func(p *partition) bool {
-		return p.leadership != nil && !p.topic.queued && len(remain(p, *p.leadership)) < len(p.leadership.ISR)
+		return p.leadership != nil && !p.leaving() && len(remain(p, *p.leadership)) < len(p.leadership.ISR)
 	}), update{
 		decide: func(p *partition, current LeaderAndISR) (LeaderAndISR, bool) {
 			next := current

@@ -150,6 +150,7 @@ func (m *Machine) Handle(e Event) Step {
 	}
 	m.finished = make(map[*partition]bool)
 	e.handle(m)
+	m.then(m.saveTopics)
 	m.endAction()
 	return m.run()
 }

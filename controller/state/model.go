@@ -137,6 +137,7 @@ type model struct {
 	contact      Contact                       // which brokers do not answer, as last told
 	topics       map[string]*topic
 	ids          map[cluster.TopicID]*topic // topics whose id is known
+	unsaved      map[string]bool            // topics whose nodes may hold another assignment than the model
 	asked        []Move                     // what /admin/reassign_partitions holds, as far as it is not settled
 }
 
@@ -147,6 +148,7 @@ func newModel() model {
 		gone:         make(map[cluster.BrokerID]struct{}),
 		topics:       make(map[string]*topic),
 		ids:          make(map[cluster.TopicID]*topic),
+		unsaved:      make(map[string]bool),
 	}
 }
 
@@ -171,6 +173,10 @@ type partition struct {
 	failedDirs map[cluster.BrokerID]struct{}     // replicas whose log directory failed
 	begun      bool                              // this controller has worked at a reassignment of it
 }
+
+// leaving reports whether nothing is done for the partition any more, because its topic is to be deleted. One that is being reassigned goes
+// on as ever: the deletion waits for the end of that.
+func (p *partition) leaving() bool { return p.topic.queued && !p.assignment.Reassigning() }
 
 // replica is one replica of one partition.
 type replica struct {

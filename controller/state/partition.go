@@ -95,7 +95,7 @@ func (m *Machine) movePartitions(ps []*partition, target PartitionState, s Strat
 func (m *Machine) tryOnline(t *tally) {
 	m.then(func() {
 		m.movePartitions(m.partitionsWhere(func(p *partition) bool {
-			return (p.state == OfflinePartition || p.state == NewPartition) && !p.topic.queued
+			return (p.state == OfflinePartition || p.state == NewPartition) && !p.leaving()
 		}), OnlinePartition, ElectOffline, t)
 	})
 }

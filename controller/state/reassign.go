@@ -191,7 +191,7 @@ func (e ReassignmentsRequested) handle(m *Machine) {
 			continue
 		}
 		m.asked = append(m.asked, move)
-		if p, ok := m.partition(move.Partition); ok && !p.topic.queued && p.assignment.Reassigning() && slices.Equal(p.assignment.Target(), move.Replicas) {
+		if p, ok := m.partition(move.Partition); ok && p.assignment.Reassigning() && slices.Equal(p.assignment.Target(), move.Replicas) {
 			continue // under way
 		}
 		p, to, err := m.checkMove(move)
@@ -313,7 +313,7 @@ func (m *Machine) writeBeginnings(bs []beginning, failed func(i int, err error))
 		failed(i, kerr.UnknownServerError.With(fmt.Sprintf("The assignment could not be written to ZooKeeper: %s.", r)))
 	})
 	m.then(func() {
-		var begun []*partition
+		var begun, refused []*partition
 		var leave, back []replica
 		for _, b := range bs {
 			if _, changed := next[b.p]; !b.failed && !changed && !b.p.assignment.Reassigning() {
@@ -327,11 +327,14 @@ func (m *Machine) writeBeginnings(bs []beginning, failed func(i int, err error))
 					back = append(back, r)
 				}
 			}
-			if !b.failed {
+			if b.failed {
+				refused = append(refused, b.p)
+			} else {
 				begun = append(begun, b.p)
 			}
 		}
 		m.moveReplicas(back, OnlineReplica)
+		m.then(func() { m.replaceLeaders(refused) })
 		m.forgetReplicas(leave) // the rest of U3
 		m.then(func() { m.proceed(begun) })
 		m.then(func() { m.settleAsked(m.isWhereAsked) })
@@ -440,13 +443,18 @@ func (m *Machine) catchUp(ps []*partition) {
 		m.moveReplicas(adding, NewReplica)
 	})
 	m.then(func() {
-		leaderless := slices.DeleteFunc(slices.Clone(led), func(p *partition) bool {
-			return m.online(p, p.leadership.Leader) || !p.inSync(m.onlineReplicas(p)) || p.topic.queued
-		})
+		m.replaceLeaders(led)
 		// A partition that never had a leader finds one among the new replicas.
-		fresh = slices.DeleteFunc(fresh, func(p *partition) bool { return len(m.onlineReplicas(p)) == 0 || p.topic.queued })
-		m.movePartitions(append(leaderless, fresh...), OnlinePartition, ElectOffline, nil)
+		fresh = slices.DeleteFunc(fresh, func(p *partition) bool { return len(m.onlineReplicas(p)) == 0 })
+		m.movePartitions(fresh, OnlinePartition, ElectOffline, nil)
 	})
+}
+
+// replaceLeaders schedules elections where there is no leader and one can be had.
+func (m *Machine) replaceLeaders(ps []*partition) {
+	m.movePartitions(slices.DeleteFunc(slices.Clone(ps), func(p *partition) bool {
+		return p.leadership == nil || m.online(p, p.leadership.Leader) || !p.inSync(m.onlineReplicas(p)) || p.leaving()
+	}), OnlinePartition, ElectOffline, nil)
 }
 
 // raiseEpoch schedules writing the states with the next leader epoch, and done for each that is written.
@@ -526,22 +534,22 @@ func (m *Machine) leaveOrigin(ps []*partition, full map[*partition]Assignment) {
 	m.stopReplicas(leave) // B4
 	m.then(func() {
 		next := make(map[*partition]Assignment)
-		leave = slices.DeleteFunc(leave, func(r replica) bool { return r.p.inSync([]cluster.BrokerID{r.id}) })
+		var back []replica
 		for _, p := range ps {
 			switch before, ok := full[p]; {
 			case !ok:
 			case p.inSync(before.Removing):
 				restore(p, "a replica could not be taken out of the in-sync set")
+				for _, id := range before.Removing {
+					back = append(back, replica{p, id})
+				}
 			case before.Reassigning():
 				next[p] = p.assignment
 			}
 		}
-		m.forgetReplicas(leave) // B5
-		m.assign(next, func(p *partition, r Result) {
-			if r.Outcome != Done {
-				restore(p, r.String())
-			}
-		}) // B6
+		m.moveReplicas(slices.DeleteFunc(back, func(r replica) bool { return !m.online(r.p, r.id) }), OnlineReplica)
+		m.forgetReplicas(slices.DeleteFunc(leave, func(r replica) bool { _, ok := full[r.p]; return !ok })) // B5
+		m.assign(next, func(*partition, Result) {})                                                         // B6, repeated with later events if need be
 		m.then(func() { m.movesComplete(ps, full) })
 	})
 }

@@ -155,7 +155,7 @@ func (m *Machine) takeOffline(rs []replica) {
 	offline := func(p *partition) {
 		r := of[p]
 		r.set(OfflineReplica)
-		if !p.topic.queued {
+		if !p.leaving() {
 			m.sendBecome(without(p.assignment.Replicas, r.id), p, false)
 		}
 	}

@@ -77,7 +77,8 @@ func setTopic(name string, id cluster.TopicID, assignments map[int32]Assignment)
 }
 
 // rewriteTopics schedules writing topics' nodes and calls done for each, by its place in writes. A write whose reply was lost is
-// repeated: nobody else writes these nodes in this reign, and what is written is the same.
+// repeated: nobody else writes these nodes in this reign, and what is written is the same. What could not be written, or perhaps was not,
+// is brought into line with the model at the end of later events.
 func (m *Machine) rewriteTopics(writes []Op, done func(i int, r Result)) {
 	places := make([]int, len(writes))
 	for i := range places {
@@ -101,13 +102,31 @@ func (m *Machine) rewriteSome(writes []Op, places []int, done func(i int, r Resu
 				again = append(again, places[n])
 				continue
 			}
+			name := ops[n].Partition.Topic
+			delete(m.unsaved, name)
 			if r.Outcome != Done {
-				m.note(Error, "could not write the topic's node", "topic", ops[n].Partition.Topic, "outcome", r)
+				m.note(Error, "could not write the topic's node", "topic", name, "outcome", r)
+			}
+			if r.Outcome == Unknown || r.Outcome == Failed {
+				m.unsaved[name] = true
 			}
 			done(places[n], r)
 		}
 		m.rewriteSome(writes, again, done, attempt+1)
 	})
+}
+
+// saveTopics schedules writing the topics' nodes that may not hold what the model does.
+func (m *Machine) saveTopics() {
+	var writes []Op
+	for _, name := range slices.Sorted(maps.Keys(m.unsaved)) {
+		if t, ok := m.topics[name]; ok {
+			writes = append(writes, setTopic(name, t.id, t.allAssignments()))
+		} else {
+			delete(m.unsaved, name)
+		}
+	}
+	m.rewriteTopics(writes, func(int, Result) {})
 }
 
 // allAssignments returns the assignments of a topic's partitions, to be changed by the caller.

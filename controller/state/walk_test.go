@@ -96,6 +96,21 @@ var steps = []struct {
 	{"shutdown", 1, func(w *walker) {
 		w.e.handle(ControlledShutdown{Broker: w.broker(), BrokerEpoch: cluster.NoBrokerEpoch})
 	}},
+	{"move", 3, (*walker).move},
+	{"catch up", 2, (*walker).catchUp},
+	{"grow", 1, func(w *walker) {
+		if names := slices.Sorted(maps.Keys(w.e.topics)); len(names) > 0 {
+			name := names[w.r.IntN(len(names))]
+			w.e.handle(AddPartitions{Topics: []MorePartitions{{Topic: name, Count: int32(len(w.e.topics[name].Assignments) + w.r.IntN(2))}}})
+		}
+	}},
+	{"elect", 1, func(w *walker) {
+		if w.e.elections = (ElectionsRequested{Exists: true, Partitions: w.partitions()}); w.r.IntN(2) == 0 {
+			w.e.handle(w.e.elections)
+		} else {
+			w.e.handle(ElectLeaders{All: true, Unclean: w.e.opts.UncleanElection})
+		}
+	}},
 	{"rebalance", 1, func(w *walker) { w.e.handle(Rebalance{Percentage: 10}) }},
 	{"failover", 1, func(w *walker) { w.e.failover() }},
 	{"respond", 4, func(w *walker) {
@@ -158,6 +173,50 @@ func (w *walker) create() {
 	w.e.topicChange()
 }
 
+// move begins and cancels reassignments, through the API or through the node.
+func (w *walker) move() {
+	var moves []Move
+	for _, tp := range w.partitions() {
+		if w.r.IntN(2) == 0 {
+			moves = append(moves, Move{Partition: tp, Replicas: w.some()})
+		}
+	}
+	if w.r.IntN(2) == 0 {
+		w.e.moves = ReassignmentsRequested{Exists: true, Moves: moves}
+		w.e.handle(w.e.moves)
+		return
+	}
+	for i := range moves {
+		moves[i].Cancel = w.r.IntN(3) == 0
+	}
+	w.e.handle(AlterReassignments{Moves: moves})
+}
+
+// catchUp lets all live replicas of some partitions get in sync.
+func (w *walker) catchUp() {
+	for _, tp := range w.partitions() {
+		if w.r.IntN(2) == 0 {
+			w.allInSync(tp)
+		}
+	}
+}
+
+// allInSync lets the leader of a partition say that all live replicas are in sync.
+func (w *walker) allInSync(tp cluster.TopicPartition) {
+	s := w.e.states[tp]
+	leader, ok := w.e.brokers[s.Leader]
+	if !ok {
+		return
+	}
+	isr := slices.DeleteFunc(slices.Clone(w.e.topics[tp.Topic].Assignments[tp.Partition].Replicas), func(id cluster.BrokerID) bool {
+		_, ok := w.e.brokers[id]
+		return !ok
+	})
+	w.e.handle(AlterPartition{Broker: s.Leader, BrokerEpoch: leader.Epoch, Partitions: []AlterRequest{
+		{Partition: tp, LeaderEpoch: s.LeaderEpoch, PartitionEpoch: s.PartitionEpoch, ISR: isr},
+	}})
+}
+
 // shrink lets leaders shrink their ISR behind the controller's back.
 func (w *walker) shrink() {
 	for _, tp := range w.partitions() {
@@ -188,13 +247,24 @@ func (w *walker) alter() {
 	}
 }
 
-// end brings everybody back, and nothing is lost any longer: then all partitions must be led, and all deletions end.
+// end brings everybody back, and nothing is lost any longer: then all partitions must be led, and all reassignments and deletions end.
 func (w *walker) end() {
 	w.t.Helper()
 	w.faults = false
 	w.e.register(w.brokers...)
 	w.e.failover()
-	for w.e.respond(func(cluster.BrokerID, cluster.TopicPartition) kerr.Code { return kerr.None }) {
+	good := func(cluster.BrokerID, cluster.TopicPartition) kerr.Code { return kerr.None }
+	for range 2 { // an entry of the node may begin when another reassignment has ended
+		for w.e.respond(good) {
+		}
+		for _, tp := range w.partitions() {
+			w.allInSync(tp)
+		}
+	}
+	for w.e.respond(good) {
+	}
+	if w.e.moves.Exists || w.e.elections.Exists {
+		w.t.Fatalf("seed %d: reassignments %+v, elections %+v are left\n%s", w.seed, w.e.moves, w.e.elections, w.e.log.String())
 	}
 	if len(w.e.deletions) > 0 {
 		w.t.Fatalf("seed %d: topics are still to be deleted: %v\n%s", w.seed, w.e.deletions, w.e.log.String())
@@ -202,6 +272,9 @@ func (w *walker) end() {
 	for _, p := range w.e.m.Partitions() {
 		if p.State != OnlinePartition || !w.e.m.live(p.Leadership.Leader) {
 			w.t.Fatalf("seed %d: %s is %s, %s", w.seed, p.Partition, p.State, p.Leadership)
+		}
+		if node := w.e.topics[p.Partition.Topic].Assignments[p.Partition.Partition]; p.Assignment.Reassigning() || !p.Assignment.equal(node) {
+			w.t.Fatalf("seed %d: %s is assigned to %s, in the node to %s\n%s", w.seed, p.Partition, p.Assignment, node, w.e.log.String())
 		}
 		if d := cmp.Diff(w.e.states[p.Partition], p.Leadership); d != "" {
 			w.t.Fatalf("seed %d: %s: the model and the node differ:\n%s", w.seed, p.Partition, d)
