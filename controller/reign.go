@@ -306,6 +306,12 @@ func (c *Controller) rereadTopicNodes(ctx context.Context, r *reign, names []str
 		return fmt.Errorf("read the assignments: %w", err)
 	}
 	for _, t := range topics {
+		if !r.machine.HasTopic(t.Name) {
+			// Perhaps its node could not be understood before.
+			if err := c.rereadTopics(ctx, r); err != nil {
+				return err
+			}
+		}
 		if err := c.drive(ctx, r, state.PartitionsModified{Topic: t}); err != nil {
 			return err
 		}

@@ -96,7 +96,14 @@ func (s *session) ActiveController(ctx context.Context) (cluster.BrokerID, bool,
 	if err != nil || !ok {
 		return cluster.NoBroker, false, meaning(err)
 	}
-	return info.Broker, true, nil
+	if info.Broker != cluster.NoBroker {
+		return info.Broker, true, nil
+	}
+	s.log.Error("the controller's node cannot be understood; delete it unless somebody is controller", "path", znode.ControllerPath)
+	if info.Owner == s.s.ID() {
+		return s.id, true, nil
+	}
+	return cluster.NoBroker, true, nil
 }
 
 // Elect implements [Session].

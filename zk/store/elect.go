@@ -12,7 +12,7 @@ import (
 
 // ControllerInfo is who /controller names.
 type ControllerInfo struct {
-	// Broker is the elected broker.
+	// Broker is the elected broker; [cluster.NoBroker] when the node is there and cannot be understood.
 	Broker cluster.BrokerID
 	// Owner is the session that holds the node.
 	Owner int64
@@ -22,7 +22,7 @@ type ControllerInfo struct {
 	czxid int64
 }
 
-// Controller reads who is controller. ok is false when nobody is. With a watcher it sets the watch on the node's creation,
+// Controller reads who is controller. ok is false when nobody is. A node that cannot be understood is somebody's all the same. With a watcher it sets the watch on the node's creation,
 // change and deletion.
 func (st *Store) Controller(ctx context.Context, r Reader) (info ControllerInfo, ok bool, err error) {
 	_, ok, err = st.reader(r).Exists(ctx, znode.ControllerPath)
@@ -35,7 +35,7 @@ func (st *Store) Controller(ctx context.Context, r Reader) (info ControllerInfo,
 	}
 	c, err := znode.DecodeController(znode.ControllerPath, data)
 	if err != nil {
-		return ControllerInfo{Broker: cluster.NoBroker}, false, err
+		c.Broker = cluster.NoBroker
 	}
 	return ControllerInfo{Broker: c.Broker, Owner: stat.EphemeralOwner, Version: stat.Version, czxid: stat.Czxid}, true, nil
 }
