@@ -7,7 +7,7 @@ FUZZTIME ?= 10s
 TOTAL ?= 1000000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover bench-replication fuzz proto fix e2e
+.PHONY: bench-compaction bench-log sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover bench-replication fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -39,6 +39,12 @@ bench: build ## compare with a bare gRPC stream and with franz-go against kfake,
 bench-replication: build ## compare acks=all on three brokers with acks=1 on one of them, in one run
 	$(GO) build -o bin/ottla-bench ./cmd/ottla-bench
 	bin/ottla-bench -replication -rounds 5 $(BENCHFLAGS)
+
+bench-compaction: ## compact ten million records of a million keys, plain and compressed, on a real disk: time, peak memory, bytes written
+	OTTLA_COMPACT_RECORDS=10000000 OTTLA_COMPACT_KEYS=1000000 $(GO) test -run '^$$' -bench BenchmarkCompaction -benchtime 1x -timeout 30m ./broker/commitlog
+
+bench-log: ## appends next to the bare write path, reads in segments of a gibibyte, opening 2,000 partitions
+	$(GO) test -run '^$$' -bench 'BenchmarkAppend|BenchmarkRead|BenchmarkOpenManyPartitions' -benchmem ./broker/commitlog
 
 bench-zookeeper: build ## compare the embedded ZooKeeper with Apache's, in one run; needs Java and Debian's package zookeeper
 	$(GO) run ./cmd/ottla-bench -zookeeper -rounds 5

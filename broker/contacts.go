@@ -48,3 +48,20 @@ func (s *settings) minISRs() (all int, overrides map[string]int) {
 	}
 	return s.current().Int(name), overrides
 }
+
+// learnTopics reads the overrides of topics that may have no replica here, so that minISRs knows them: of all topics if topics is nil. What cannot be read
+// is left as it was known.
+func (s *settings) learnTopics(ctx context.Context, topics []string) {
+	var err error
+	if topics == nil {
+		err = s.readTopics(ctx, s.store())
+	}
+	for _, topic := range topics {
+		if _, one := s.readTopic(ctx, s.store(), topic); one != nil {
+			err = one
+		}
+	}
+	if err != nil {
+		s.log.Warn("the controller goes on with the settings of topics that are known here", "error", err)
+	}
+}

@@ -244,6 +244,7 @@ func (b *Broker) openController(context.Context) error {
 		DeleteTopics:        s.Bool("delete.topic.enable"),
 		UncleanElection:     func() bool { return b.settings.current().Bool("unclean.leader.election.enable") },
 		MinISR:              b.settings.minISRs,
+		LearnTopics:         b.settings.learnTopics,
 		SessionTimeout:      s.Milliseconds("zookeeper.session.timeout.ms"),
 		ValidateTopicConfig: func(c map[string]string) error { return b.settings.current().ValidateTopic(c) },
 	})

@@ -75,6 +75,9 @@ type Config struct {
 	// MinISR returns min.insync.replicas as it is at the moment, of all topics that do not override it and of those that do; nil means 1. It must
 	// not block.
 	MinISR func() (all int, overrides map[string]int)
+	// LearnTopics makes MinISR know the overrides of topics that have none of their replicas here: of all topics (nil) when a reign begins, then of
+	// those that are created. nil means that MinISR knows anyway. The event loop waits for it.
+	LearnTopics func(ctx context.Context, topics []string)
 	// SessionTimeout is zookeeper.session.timeout.ms: how long a broker may be out of reach of the controller alone; 0 means 18 s.
 	SessionTimeout time.Duration
 	// RebalanceInterval is leader.imbalance.check.interval.seconds if auto.leader.rebalance.enable is on; 0 means never.
@@ -110,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UncleanElection == nil {
 		c.UncleanElection = func() bool { return false }
+	}
+	if c.LearnTopics == nil {
+		c.LearnTopics = func(context.Context, []string) {}
 	}
 	if c.MinISR == nil {
 		c.MinISR = func() (int, map[string]int) { return 1, nil }

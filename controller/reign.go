@@ -296,6 +296,9 @@ func (c *Controller) rereadTopics(ctx context.Context, r *reign) error {
 	if err != nil {
 		return fmt.Errorf("read the assignments: %w", err)
 	}
+	if len(unknown) > 0 {
+		c.cfg.LearnTopics(ctx, unknown)
+	}
 	return c.drive(ctx, r, state.TopicChange{Names: names, Added: added})
 }
 

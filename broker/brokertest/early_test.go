@@ -266,3 +266,24 @@ func TestABrokerWithoutAnIDGetsOneForEver(t *testing.T) {
 		}
 	})
 }
+
+// TestTheControllerMindsTheInSyncReplicasThatATopicWants cuts a leader from its follower. The topic wants both of them in sync, and the controller has no
+// replica of it, so that it must find out about that setting.
+func TestTheControllerMindsTheInSyncReplicasThatATopicWants(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t)})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, 1, 2)
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		before := o.state(events)
+		cut(c, 1, 2)
+		<-time.After(5 * time.Second)
+		if after := o.state(events); after.LeaderEpoch != before.LeaderEpoch || len(after.ISR) != 2 {
+			t.Errorf("the partition was %+v and is %+v", before, after)
+		}
+		heal(c, 1, 2)
+		acked(t, cl, "b", 10)
+		settled(t, c, events, 1, 2)
+	})
+}

@@ -157,8 +157,10 @@ func TestAFollowerKeepsWhatLiesAboveItsHighWatermark(t *testing.T) {
 		}
 		c.Kill(t, 2) // 3 has not been able to fetch from it
 		heal(c, 2, 3)
-		for o.state(events).Leader != 3 {
-			<-time.After(100 * time.Millisecond)
+		for start := time.Now(); o.state(events).Leader != 3; <-time.After(100 * time.Millisecond) {
+			if time.Since(start) > time.Minute {
+				t.Fatalf("the partition is %+v", o.state(events))
+			}
 		}
 		c.Restart(t, 1)
 		c.Restart(t, 2)
