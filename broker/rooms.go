@@ -245,11 +245,21 @@ func (b *Broker) openController(context.Context) error {
 		UncleanElection:     func() bool { return b.settings.current().Bool("unclean.leader.election.enable") },
 		MinISR:              b.settings.minISRs,
 		LearnTopics:         b.settings.learnTopics,
+		RebalanceInterval:   rebalanceInterval(s),
+		ImbalancePercentage: s.Int("leader.imbalance.per.broker.percentage"),
 		SessionTimeout:      s.Milliseconds("zookeeper.session.timeout.ms"),
 		ValidateTopicConfig: func(c map[string]string) error { return b.settings.current().ValidateTopic(c) },
 	})
 	b.onClose(b.controller.Close)
 	return nil
+}
+
+// rebalanceInterval is how often the controller looks for misplaced leadership; 0 when auto.leader.rebalance.enable is off.
+func rebalanceInterval(s *config.Server) time.Duration {
+	if !s.Bool("auto.leader.rebalance.enable") {
+		return 0
+	}
+	return time.Duration(s.Long("leader.imbalance.check.interval.seconds")) * time.Second
 }
 
 // autoCreate returns what creates topics that are asked for; nil when auto.create.topics.enable is off.

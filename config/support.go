@@ -27,7 +27,6 @@ var noEffect = func() map[string]string {
 			"principal.builder.class", "zookeeper.clientCnxnSocket",
 		},
 		notYet: {
-			"auto.leader.rebalance.enable", "leader.imbalance.per.broker.percentage", "leader.imbalance.check.interval.seconds",
 			"max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms",

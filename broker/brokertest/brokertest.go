@@ -299,14 +299,14 @@ func (c *Cluster) PowerCut(t testing.TB, id int, o vfs.CrashOptions) {
 	c.end(id, o)
 }
 
-// end takes the broker's network and disk away at one moment. The goroutines of the dead broker then end by themselves: nothing that
-// they still do can reach anybody.
+// end takes the broker's network away, and then its disk: what it acknowledged before is on the disk that is kept, as far as the options say, and nothing
+// that its goroutines still do until they end can reach anybody.
 func (c *Cluster) end(id int, o vfs.CrashOptions) {
 	n := c.nodes[id]
 	dead, old := n.running(), n.disk
-	n.disk = old.CrashClone(o)
 	c.net.Kill(host(id))
 	c.net.Cut(host(id), zookeeperHost)
+	n.disk = old.CrashClone(o)
 	old.Kill()
 	n.set(nil)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -81,3 +81,24 @@ func TestLeadershipReturnsWhenItIsAskedFor(t *testing.T) {
 		wantRecords(t, readAll(t, cl, "events"), numbered("a", 10)...)
 	})
 }
+
+// TestLeadershipGoesBackByItself kills a leader and waits until it has been back for some time: auto.leader.rebalance.enable is on by default.
+func TestLeadershipGoesBackByItself(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"leader.imbalance.check.interval.seconds": "30"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2)
+		o := observe(t, c)
+		c.Kill(t, 1)
+		o.awaitISR(events, 2)
+		c.Restart(t, 1)
+		o.awaitISR(events, 1, 2)
+		if s := o.state(events); s.Leader != 2 {
+			t.Fatalf("led by %d", s.Leader)
+		}
+		<-time.After(31 * time.Second)
+		if s := o.state(events); s.Leader != 1 {
+			t.Errorf("the partition is %+v", s)
+		}
+	})
+}
