@@ -90,11 +90,13 @@ func (l *link) close() {
 func (l *link) send(batches []*batch) {
 	s := l.sender
 	answered := s.producer.cfg.acks != AcksNone
+	req := s.request(batches)
 	if answered && !l.enlist(batches) {
+		s.forget()
 		s.fail(batches, kerr.NetworkException.With("the produce stream ended"), true)
 		return
 	}
-	err := l.stream.Send(s.request(batches))
+	err := l.stream.Send(req)
 	s.forget()
 	if err != nil {
 		l.cancel(client.Transport(l.ctx, l.addr, err))

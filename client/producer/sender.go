@@ -240,7 +240,8 @@ func (s *sender) transmit(batches []*batch) {
 	s.link.send(batches)
 }
 
-// request fills the wire form of a request, which may be used again as soon as it has been sent.
+// request fills the wire form of a request, which holds the batches' buffers until it is forgotten and may then be used again. The batches must not be on a
+// link's list yet: the link's reader may settle what is on it at any moment.
 func (s *sender) request(batches []*batch) *wire.ProduceRequest {
 	r := &s.req
 	r.Acks = int32(s.producer.cfg.acks)
@@ -257,6 +258,7 @@ func (s *sender) request(batches []*batch) *wire.ProduceRequest {
 			}
 		}
 		t := &topics[len(topics)-1]
+		b.owner.Ref()
 		t.Partitions = append(t.Partitions, wire.ProducePartition{Index: b.part.index, Records: b.data, Owner: b.owner})
 	}
 	r.Topics = topics
@@ -266,8 +268,12 @@ func (s *sender) request(batches []*batch) *wire.ProduceRequest {
 // forget drops the references of the last request.
 func (s *sender) forget() {
 	for i := range s.req.Topics {
+		for _, p := range s.req.Topics[i].Partitions {
+			p.Owner.Free()
+		}
 		clear(s.req.Topics[i].Partitions)
 	}
+	s.req.Topics = s.req.Topics[:0]
 }
 
 // fail gives all batches of a request the same error. absent says that the request was not sent.
