@@ -94,6 +94,7 @@ type Broker struct {
 	roles       atomic.Pointer[replica.Manager] // replicas, for the background work that begins before it is there
 	metadata    *metadata.Cache
 	controller  *controller.Controller
+	secret      secret
 	producerIDs *txn.ProducerIDs
 	listeners   *listeners
 	registrar   *registrar

@@ -32,6 +32,8 @@ type dynamics struct {
 	own      *store.OwnSessions
 	log      hclog.Logger
 	now      func() time.Time
+	// secret is read again with the settings; it has a watch of its own.
+	secret *secret
 	// topicsChanged is told that the overrides of topics have changed; without any, that all topics may be affected.
 	topicsChanged func(topics ...string)
 	// brokerChanged is told that the broker's settings have changed.
@@ -52,7 +54,7 @@ type applyNow struct {
 // openDynamics starts following changes.
 func (b *Broker) openDynamics(context.Context) error {
 	d := &dynamics{
-		settings: b.settings, own: b.registrar.own, log: b.log.Named("settings"), now: time.Now,
+		settings: b.settings, own: b.registrar.own, log: b.log.Named("settings"), now: time.Now, secret: &b.secret,
 		topicsChanged: b.topicsChanged, brokerChanged: b.settingsChanged,
 		sessions: make(chan *zk.Session, 1), asked: make(chan applyNow), done: make(chan struct{}),
 	}
@@ -182,6 +184,9 @@ type follower struct {
 
 // step applies what there is to apply, sets the watch on what comes next, and removes old notifications.
 func (f *follower) step(ctx context.Context) error {
+	if err := f.readSecret(ctx); err != nil {
+		return err
+	}
 	changes, err := f.store.ConfigChanges(ctx, f.watcher, f.last)
 	if err != nil && !f.settings.reportCorruption(err) {
 		return err
@@ -210,6 +215,17 @@ func (f *follower) step(ctx context.Context) error {
 		return fmt.Errorf("remove old notifications of changed settings: %w", err)
 	}
 	return nil
+}
+
+// readSecret reads the brokers' secret. One that cannot be understood is left out: the one before goes on.
+func (f *follower) readSecret(ctx context.Context) error {
+	err := f.secret.read(ctx, f.store, f.watcher)
+	var corrupt *znode.CorruptError
+	if errors.As(err, &corrupt) {
+		f.log.Error("the brokers' secret in ZooKeeper cannot be understood, the one before goes on; delete the node, and a new one is made", "error", err)
+		return nil
+	}
+	return err
 }
 
 // load reads and applies everything.

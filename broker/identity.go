@@ -80,6 +80,9 @@ func (b *Broker) openIdentity(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("agree on the cluster id in ZooKeeper: %w", err)
 	}
+	if err := b.openSecret(ctx, st); err != nil {
+		return err
+	}
 	if meta.ClusterID != "" && meta.ClusterID != clusterID {
 		return fmt.Errorf("the cluster id %s in ZooKeeper at %s is not the cluster id %s in meta.properties of %s: the broker is trying to join the wrong cluster. "+
 			"Correct zookeeper.connect, or give the broker other log.dirs", clusterID, s.String("zookeeper.connect"), meta.ClusterID, strings.Join(locks.Dirs(), ","))

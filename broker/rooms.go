@@ -115,6 +115,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		Metadata:          b.metadata,
 		Listener:          s.InterBrokerListener(),
 		Dial:              b.cfg.Dial,
+		Token:             b.secret.token,
 		LeaderTimeout:     s.Milliseconds("replica.socket.timeout.ms"),
 		ControllerTimeout: s.Milliseconds("controller.socket.timeout.ms"),
 	})
@@ -174,6 +175,7 @@ func (b *Broker) serve(ctx context.Context) error {
 		Alterer:     newAlterer(b.settings, b.dynamics),
 		LogDirs:     logDirs{b.logs},
 		ProducerIDs: b.producerIDs,
+		BrokerToken: b.secret.token,
 		AutoCreate:  b.autoCreate(),
 		Listener:    s.InterBrokerListener(),
 
@@ -235,6 +237,7 @@ func (b *Broker) openController(context.Context) error {
 		BrokerID:            b.id,
 		Metadata:            b.metadata,
 		Dial:                b.cfg.Dial,
+		Token:               b.secret.token,
 		InterBrokerListener: s.InterBrokerListener(),
 		RequestTimeout:      s.Milliseconds("controller.socket.timeout.ms"),
 		Logger:              b.log.Named("controller"),

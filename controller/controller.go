@@ -57,6 +57,8 @@ type Config struct {
 	Metadata *metadata.Cache
 	// Dial opens connections to brokers; nil means TCP.
 	Dial dial.Dialer
+	// Token returns what proves to brokers that orders come from a broker of the cluster; nil gives no proof.
+	Token func() string
 	// InterBrokerListener is the name of the listener that orders are sent to.
 	InterBrokerListener string
 	// Logger reports; nil means nothing does.

@@ -37,6 +37,7 @@ func (c *Controller) begin(ctx context.Context, power Power) {
 		Epoch:          power.Epoch(),
 		Listener:       c.cfg.InterBrokerListener,
 		Dial:           c.cfg.Dial,
+		Token:          c.cfg.Token,
 		RequestTimeout: c.cfg.RequestTimeout,
 		Logger:         c.log.Named("channel"),
 		Answer: func(e state.Event) {

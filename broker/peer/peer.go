@@ -30,6 +30,8 @@ type Config struct {
 	Listener string
 	// Dial opens connections; nil means TCP.
 	Dial dial.Dialer
+	// Token returns what proves to other brokers that this one belongs to the cluster; nil gives no proof.
+	Token func() string
 	// LeaderTimeout is how long a leader may take for an answer (replica.socket.timeout.ms); 0 means 30 s. The time for which it may hold a
 	// fetch back comes on top.
 	LeaderTimeout time.Duration
@@ -91,7 +93,7 @@ type link struct {
 func (p *Peers) connect(addr string) (*link, error) { return p.connectWith(addr, p.cfg.Dial) }
 
 func (p *Peers) connectWith(addr string, d dial.Dialer) (*link, error) {
-	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: d, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID)})
+	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: d, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID), BrokerToken: p.cfg.Token})
 	if err != nil {
 		return nil, err
 	}

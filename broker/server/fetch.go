@@ -40,7 +40,7 @@ func (s *Server) Fetch(stream grpc.BidiStreamingServer[ottlapb.FetchRequest, ott
 		timer: time.NewTimer(time.Hour),
 	}
 	f.timer.Stop()
-	f.session = newFetchSession(s, s.newOutlet(stream.Context()), s.listenerOf(stream.Context()))
+	f.session = newFetchSession(s, s.newOutlet(ctx), s.listenerOf(ctx), func() error { return s.fromBroker(ctx, readingAsReplica) })
 	go f.receive()
 	defer f.session.close()
 	defer f.timer.Stop()
@@ -181,7 +181,7 @@ func changes(req *ottlapb.FetchRequest) bool {
 
 // decodeReader decides who a session's reader is, who has come to that listener.
 func (s *Server) decodeReader(req *ottlapb.FetchRequest, listener string) (replica.Reader, error) {
-	r, err := s.reader(req.GetReplicaId(), cluster.BrokerEpoch(req.GetBrokerEpoch()))
+	r, err := s.claimed(req.GetReplicaId(), cluster.BrokerEpoch(req.GetBrokerEpoch()))
 	if err != nil {
 		return r, err
 	}

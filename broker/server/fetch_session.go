@@ -17,7 +17,8 @@ type fetchSession struct {
 	srv      *Server
 	out      *outlet
 	signal   *replica.Signal
-	listener string // that the reader has come to
+	listener string       // that the reader has come to
+	asBroker func() error // an error unless the reader has shown to be a broker
 	reader   replica.Reader
 	begun    bool // reader is known
 
@@ -59,9 +60,9 @@ type sessionPartition struct {
 // toldEnds are the ends of a partition.
 type toldEnds struct{ watermark, stable, start cluster.Offset }
 
-func newFetchSession(s *Server, out *outlet, listener string) *fetchSession {
+func newFetchSession(s *Server, out *outlet, listener string, asBroker func() error) *fetchSession {
 	return &fetchSession{
-		srv: s, out: out, listener: listener, signal: replica.NewSignal(),
+		srv: s, out: out, listener: listener, asBroker: asBroker, signal: replica.NewSignal(),
 		index: make(map[cluster.TopicPartition]*sessionPartition), topics: make(map[string]*sessionTopic),
 	}
 }
@@ -84,6 +85,11 @@ func (f *fetchSession) apply(req *ottlapb.FetchRequest) error {
 	}
 	if f.begun && reader.Replica != f.reader.Replica {
 		return malformed("replica id %d in a session of replica id %d", reader.Replica, f.reader.Replica)
+	}
+	if !f.begun && reader.Replica != cluster.NoBroker {
+		if err := f.asBroker(); err != nil {
+			return err
+		}
 	}
 	f.reader, f.begun = reader, true
 	n := len(req.GetForgotten()) + len(req.GetTopics())

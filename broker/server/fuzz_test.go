@@ -81,7 +81,7 @@ func FuzzFetch(f *testing.F) {
 		if proto.Unmarshal(data, r) != nil {
 			return
 		}
-		s := newFetchSession(w.srv, w.srv.newOutlet(t.Context()), "PLAINTEXT")
+		s := newFetchSession(w.srv, w.srv.newOutlet(t.Context()), "PLAINTEXT", func() error { return nil })
 		for range 2 {
 			if s.apply(r) != nil {
 				break

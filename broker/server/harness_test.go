@@ -72,7 +72,7 @@ func newWorldOn(t testing.TB, fs vfs.FS, dir string, options ...option) *world {
 			return c
 		},
 	})
-	d := Deps{BrokerID: self, Replicas: w.replicas, Metadata: w.cache, Listener: "PLAINTEXT", Logger: w.logger}
+	d := Deps{BrokerID: self, Replicas: w.replicas, Metadata: w.cache, Listener: "PLAINTEXT", Logger: w.logger, BrokerToken: brokerToken}
 	for _, o := range options {
 		o(&d)
 	}
@@ -164,7 +164,16 @@ func (w *world) topic(name string, partitions int32) {
 // dial connects as a client.
 func (w *world) dial(clientID string) *grpc.ClientConn {
 	w.t.Helper()
-	cc, err := dial.Connect("broker:9092", dial.ClientOptions{Dial: w.net.Dialer("client"), ClientID: clientID})
+	return w.dialAs(clientID, brokerToken)
+}
+
+// brokerToken is what brokers show in these tests.
+func brokerToken() string { return "secret of tests" }
+
+// dialAs connects somebody who shows that token; nil shows none.
+func (w *world) dialAs(clientID string, token func() string) *grpc.ClientConn {
+	w.t.Helper()
+	cc, err := dial.Connect("broker:9092", dial.ClientOptions{Dial: w.net.Dialer("client"), ClientID: clientID, BrokerToken: token})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 // ListOffsets finds offsets by time, and the ends of partitions (F§3.8). A partition that comes twice is answered with INVALID_REQUEST in all its
 // places, as is every partition under an isolation level that does not exist.
-func (s *Server) ListOffsets(_ context.Context, req *ottlapb.ListOffsetsRequest) (*ottlapb.ListOffsetsResponse, error) {
+func (s *Server) ListOffsets(ctx context.Context, req *ottlapb.ListOffsetsRequest) (*ottlapb.ListOffsetsResponse, error) {
 	var all []cluster.TopicPartition
 	for _, t := range req.GetTopics() {
 		for _, p := range t.GetPartitions() {
@@ -22,7 +22,7 @@ func (s *Server) ListOffsets(_ context.Context, req *ottlapb.ListOffsetsRequest)
 	if n := len(all) + len(req.GetTopics()); n > s.limits.Entries {
 		return nil, tooMany("topics and partitions", n, s.limits.Entries)
 	}
-	reader, err := s.reader(req.GetReplicaId(), cluster.NoBrokerEpoch)
+	reader, err := s.reader(ctx, req.GetReplicaId(), cluster.NoBrokerEpoch)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +67,18 @@ func (s *Server) listOffset(r *replica.Reader, tp cluster.TopicPartition, timest
 	return p.ListOffset(r, timestamp, epoch)
 }
 
-// reader decides who is asking: a consumer, or a follower if the number is a live broker's. What a follower is told and believed is
-// not for everybody: its fetches move the high watermark.
-func (s *Server) reader(replicaID int32, brokerEpoch cluster.BrokerEpoch) (replica.Reader, error) {
+// reader decides who is asking: a consumer, or a follower if the number is a live broker's and the caller is a broker. What a follower is told
+// and believed is not for everybody: its fetches move the high watermark.
+func (s *Server) reader(ctx context.Context, replicaID int32, brokerEpoch cluster.BrokerEpoch) (replica.Reader, error) {
+	r, err := s.claimed(replicaID, brokerEpoch)
+	if err != nil || r.Replica == cluster.NoBroker {
+		return r, err
+	}
+	return r, s.fromBroker(ctx, readingAsReplica)
+}
+
+// claimed returns who a caller says to be, which remains to be shown.
+func (s *Server) claimed(replicaID int32, brokerEpoch cluster.BrokerEpoch) (replica.Reader, error) {
 	r := replica.Reader{Replica: cluster.BrokerID(replicaID), BrokerEpoch: brokerEpoch}
 	switch {
 	case r.Replica == cluster.NoBroker:

@@ -10,7 +10,7 @@ import (
 )
 
 // OffsetForLeaderEpoch tells where leader epochs ended (KIP-101, KIP-320, F§3.5).
-func (s *Server) OffsetForLeaderEpoch(_ context.Context, req *ottlapb.OffsetForLeaderEpochRequest) (*ottlapb.OffsetForLeaderEpochResponse, error) {
+func (s *Server) OffsetForLeaderEpoch(ctx context.Context, req *ottlapb.OffsetForLeaderEpochRequest) (*ottlapb.OffsetForLeaderEpochResponse, error) {
 	n := len(req.GetTopics())
 	for _, t := range req.GetTopics() {
 		n += len(t.GetPartitions())
@@ -18,7 +18,7 @@ func (s *Server) OffsetForLeaderEpoch(_ context.Context, req *ottlapb.OffsetForL
 	if n > s.limits.Entries {
 		return nil, tooMany("topics and partitions", n, s.limits.Entries)
 	}
-	if _, err := s.reader(req.GetReplicaId(), cluster.NoBrokerEpoch); err != nil {
+	if _, err := s.reader(ctx, req.GetReplicaId(), cluster.NoBrokerEpoch); err != nil {
 		return nil, err
 	}
 	res := &ottlapb.OffsetForLeaderEpochResponse{}

@@ -60,6 +60,8 @@ type Deps struct {
 	ProducerIDs ProducerIDs
 	// Contacts hears what other brokers say in their pings; nil means that nobody does.
 	Contacts Contacts
+	// BrokerToken returns what brokers of the cluster show when they call; nil and "" refuse everybody who calls as a broker.
+	BrokerToken func() string
 	// AutoCreate starts the creation of a topic that a client asked for (auto.create.topics.enable); nil means that this is off. The
 	// error carries a [kerr.Code]. It must not wait until the topic is usable.
 	AutoCreate func(ctx context.Context, topic string) error
@@ -96,6 +98,8 @@ type Server struct {
 	received *budget // batches that were received and not appended yet
 	underWay *budget // answers that were not written to a connection yet
 
+	refusal rarely // when a call was reported that only brokers may make
+
 	creating topicSet // topics that this broker is creating because a client asked for them
 
 	// closing is done once Close was called.
@@ -122,9 +126,10 @@ func New(d Deps) *Server {
 	return s
 }
 
-// Options returns the interceptors that a gRPC server needs: a call that panics ends with INTERNAL, and the process lives on.
+// Options returns the interceptors that a gRPC server needs: a call that panics ends with INTERNAL, and the process lives on; calls that are for
+// brokers only are refused to others.
 func (s *Server) Options() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.recoverUnary), grpc.ChainStreamInterceptor(s.recoverStream)}
+	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.recoverUnary, s.brokersOnly), grpc.ChainStreamInterceptor(s.recoverStream)}
 }
 
 // Register adds all services to g, server reflection and the standard health service among them.

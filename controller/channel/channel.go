@@ -38,6 +38,8 @@ type Config struct {
 	Listener string
 	// Dial opens connections; nil means TCP.
 	Dial dial.Dialer
+	// Token returns what proves to brokers that the controller belongs to the cluster; nil gives no proof.
+	Token func() string
 	// RequestTimeout is how long one attempt may take; 0 means DefaultRequestTimeout.
 	RequestTimeout time.Duration
 	// Logger reports what fails; nil means nothing does.

@@ -25,6 +25,9 @@ import (
 // clientIDKey is the request metadata that carries a client's id.
 const clientIDKey = "ottla-client-id"
 
+// brokerTokenKey is the request metadata that carries a broker's proof that it belongs to the cluster.
+const brokerTokenKey = "ottla-broker-token"
+
 // maxClientIDLength bounds the ids that a server keeps, in bytes.
 const maxClientIDLength = 249
 
@@ -50,6 +53,8 @@ type ClientOptions struct {
 	Dial Dialer
 	// ClientID names the caller in logs and quotas (client.id). Characters that cannot travel in HTTP/2 headers become '_'.
 	ClientID string
+	// BrokerToken returns what proves to brokers that the caller is one of their cluster, at each call; nil for callers that are not.
+	BrokerToken func() string
 	// MaxMessageBytes bounds an answer; 0 means a gibibyte.
 	MaxMessageBytes int
 }
@@ -81,14 +86,14 @@ func Connect(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 	if o.Dial != nil {
 		opts = append(opts, grpc.WithContextDialer(o.Dial))
 	}
-	if o.ClientID != "" {
-		id := headerValue(o.ClientID)
+	if o.ClientID != "" || o.BrokerToken != nil {
+		headers := o.headers()
 		opts = append(opts,
 			grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-				return invoke(metadata.AppendToOutgoingContext(ctx, clientIDKey, id), method, req, reply, cc, opts...)
+				return invoke(headers(ctx), method, req, reply, cc, opts...)
 			}),
 			grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				return open(metadata.AppendToOutgoingContext(ctx, clientIDKey, id), desc, cc, method, opts...)
+				return open(headers(ctx), desc, cc, method, opts...)
 			}))
 	}
 	// passthrough leaves names to the dialer, which resolves them at every attempt.
@@ -97,6 +102,20 @@ func Connect(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("prepare connection to %s: %w", addr, err)
 	}
 	return cc, nil
+}
+
+// headers returns what adds the caller's request metadata to a call.
+func (o ClientOptions) headers() func(context.Context) context.Context {
+	id := headerValue(o.ClientID)
+	return func(ctx context.Context) context.Context {
+		if id != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, clientIDKey, id)
+		}
+		if o.BrokerToken != nil {
+			ctx = metadata.AppendToOutgoingContext(ctx, brokerTokenKey, o.BrokerToken())
+		}
+		return ctx
+	}
 }
 
 // ServerOptions says how to listen.
@@ -140,6 +159,15 @@ func (o ServerOptions) GRPC() []grpc.ServerOption {
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
+}
+
+// BrokerToken returns what the caller of an incoming call gave as proof that it is a broker; "" if it gave none.
+func BrokerToken(ctx context.Context) string {
+	v := metadata.ValueFromIncomingContext(ctx, brokerTokenKey)
+	if len(v) != 1 {
+		return ""
+	}
+	return v[0]
 }
 
 // ClientID returns the id that the caller of an incoming call gave, cut to 249 bytes; "" if it gave none.

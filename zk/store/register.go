@@ -78,6 +78,24 @@ func (st *Store) EnsureClusterID(ctx context.Context, proposed string) (string, 
 	return id, err
 }
 
+// EnsureBrokerSecret returns the secret that the cluster's brokers share, and the proposed one when they have none yet. Of several brokers that do
+// this at once the first wins, and all return its secret. With a watcher it sets the watch on the node.
+func (st *Store) EnsureBrokerSecret(ctx context.Context, r Reader, proposed string) (string, error) {
+	data, ok, err := st.created(ctx, r, znode.BrokerSecretPath)
+	if err == nil && !ok {
+		if err = st.s.CreateAll(ctx, znode.BrokerSecretPath, znode.EncodeBrokerSecret(proposed)); err == nil {
+			data, ok, err = st.created(ctx, r, znode.BrokerSecretPath)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("agree on the brokers' secret: %w", err)
+	}
+	if !ok {
+		return "", fmt.Errorf("the brokers' secret has vanished right after it was stored")
+	}
+	return znode.DecodeBrokerSecret(znode.BrokerSecretPath, data)
+}
+
 // NextBrokerID generates an id above reservedMax (reserved.broker.max.id) for a broker with broker.id=-1. Each call writes
 // /brokers/seqid, whose version is the source: a lost reply costs a number, nothing else.
 func (st *Store) NextBrokerID(ctx context.Context, reservedMax cluster.BrokerID) (cluster.BrokerID, error) {

@@ -35,6 +35,18 @@ func TestBoot(t *testing.T) {
 				t.Errorf("propose %s: %q %v", proposed, id, err)
 			}
 		}
+		w := st.s.(*zk.Session).Watch()
+		defer w.Close()
+		for _, proposed := range []string{"first", "second"} {
+			if s, err := st.EnsureBrokerSecret(ctx, w, proposed); s != "first" || err != nil {
+				t.Errorf("propose the secret %s: %q %v", proposed, s, err)
+			}
+		}
+		must(t, st.s.Delete(ctx, znode.BrokerSecretPath, zk.AnyVersion))
+		<-w.Ready()
+		if s, err := st.EnsureBrokerSecret(ctx, nil, "third"); s != "third" || err != nil {
+			t.Errorf("after the node was deleted: %q %v", s, err)
+		}
 		for want := cluster.BrokerID(1001); want < 1004; want++ {
 			if id, err := st.NextBrokerID(ctx, 1000); id != want || err != nil {
 				t.Errorf("generated id %d %v, want %d", id, err, want)

@@ -240,3 +240,25 @@ func DecodeClusterID(path string, data []byte) (string, error) {
 	}
 	return *w.ID, nil
 }
+
+// EncodeBrokerSecret returns the content of /ottla/broker_secret.
+func EncodeBrokerSecret(secret string) []byte {
+	return marshal(struct {
+		Version int32  `json:"version"`
+		Secret  string `json:"secret"`
+	}{1, secret})
+}
+
+// DecodeBrokerSecret reads the secret. An empty one, which everybody could guess, is an error.
+func DecodeBrokerSecret(path string, data []byte) (string, error) {
+	var w struct {
+		Secret *string `json:"secret"`
+	}
+	if err := unmarshal(path, data, &w); err != nil {
+		return "", err
+	}
+	if w.Secret == nil || *w.Secret == "" {
+		return "", missing(path, "secret")
+	}
+	return *w.Secret, nil
+}

@@ -15,6 +15,8 @@ const (
 	Root = "/"
 	// ClusterIDPath holds the cluster's id, see [EncodeClusterID].
 	ClusterIDPath = "/cluster/id"
+	// BrokerSecretPath holds what brokers prove with that they belong to the cluster, see [EncodeBrokerSecret]. Kafka has no such node.
+	BrokerSecretPath = "/ottla/broker_secret"
 	// BrokerIDs is the parent of the brokers' ephemeral registrations.
 	BrokerIDs = "/brokers/ids"
 	// BrokerTopics is the parent of all topics.

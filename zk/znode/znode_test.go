@@ -61,6 +61,7 @@ func codecs(t testing.TB) []codec {
 		{"broker without a plaintext endpoint", `{"version":5,"host":null,"port":-1,"jmx_port":-1,"timestamp":"0","endpoints":["SSL://h:1"],"listener_security_protocol_map":{"SSL":"SSL"},"features":{}}`, bare, bare.Encode, with(DecodeBroker)},
 		{"controller", `{"version":2,"brokerid":0,"timestamp":"1729850000000","kraftControllerEpoch":-1}`, c, c.Encode, with(DecodeController)},
 		{"controller epoch", `7`, cluster.ControllerEpoch(7), func() []byte { return EncodeControllerEpoch(7) }, with(DecodeControllerEpoch)},
+		{"brokers' secret", `{"version":1,"secret":"MFRGG"}`, "MFRGG", func() []byte { return EncodeBrokerSecret("MFRGG") }, with(DecodeBrokerSecret)},
 		{"cluster id", `{"version":"1","id":"MkU3OEVBNTcwNTJENDM2Qg"}`, "MkU3OEVBNTcwNTJENDM2Qg", func() []byte { return EncodeClusterID("MkU3OEVBNTcwNTJENDM2Qg") }, with(DecodeClusterID)},
 		{"topic", `{"version":3,"topic_id":"ySwRHqMZSdaMsN8yXNWUaQ","partitions":{"0":[1,2,3],"1":[2,3,1]},"adding_replicas":{},"removing_replicas":{"1":[1]}}`, topic, topic.Encode, with(DecodeTopic)},
 		{"partition state", `{"version":1,"controller_epoch":5,"leader":1,"leader_epoch":3,"isr":[1,2,3]}`, state, state.Encode, with(DecodePartitionState)},
@@ -178,6 +179,7 @@ func TestCorruptContentIsRefusedWithThePathAndTheFault(t *testing.T) {
 		{`-1`, "want a number", with(DecodeControllerEpoch)},
 		{`1 `, "want a number", with(DecodeControllerEpoch)},
 		{`{"version":"1"}`, `"id" is missing`, with(DecodeClusterID)},
+		{`{"version":1,"secret":""}`, `"secret" is missing`, with(DecodeBrokerSecret)},
 		{`{"config":{"a":1}}`, "not the expected JSON", with(DecodeConfig)},
 		{`{"config":{"a":null}}`, "null", with(DecodeConfig)},
 		{`{"version":3,"entity_path":"topics/t"}`, "version is 3", with(DecodeConfigChange)},
@@ -291,6 +293,7 @@ func FuzzDecode(f *testing.F) {
 		check(t, data, DecodeController, Controller.Encode)
 		check(t, data, DecodeControllerEpoch, EncodeControllerEpoch)
 		check(t, data, DecodeClusterID, EncodeClusterID)
+		check(t, data, DecodeBrokerSecret, EncodeBrokerSecret)
 		check(t, data, DecodeTopic, Topic.Encode)
 		check(t, data, DecodePartitionState, PartitionState.Encode)
 		check(t, data, DecodeConfig, EncodeConfig)
