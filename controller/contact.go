@@ -15,19 +15,18 @@ import (
 // leaderships away from those that are as good as dead; the others see to it that there is a controller that answers. It does not block. A later
 // view replaces one that was not looked at yet.
 func (c *Controller) Contact(v *contact.View) {
-	if c.contact.Swap(v) != nil {
+	c.seen.Store(v)
+	if c.looking.Swap(true) {
 		return // an event is on its way already
 	}
-	c.queue.put(event{name: "contact", run: c.contactChanged, dropped: func() { c.contact.Store(nil) }})
+	// An event that is dropped with its session loses nothing: the next reign begins with the latest view.
+	c.queue.put(event{name: "contact", run: c.contactChanged, dropped: func() { c.looking.Store(false) }})
 }
 
 // contactChanged acts on the latest view.
 func (c *Controller) contactChanged(ctx context.Context) {
-	v := c.contact.Swap(nil)
-	if v == nil {
-		return
-	}
-	c.seen = v
+	c.looking.Store(false)
+	v := c.seen.Load()
 	if c.session == nil {
 		return
 	}

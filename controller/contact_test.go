@@ -57,3 +57,30 @@ func TestAControllerThatDoesNotAnswerIsReplaced(t *testing.T) {
 		p.equal("known", p.controllers[3].ActiveID(), cluster.BrokerID(2))
 	})
 }
+
+// TestWhoAnswersAgainWhileTheSessionEndsIsNoSuspectInTheNextReign lets the news that a broker answers wait behind a write that ZooKeeper does not answer. The
+// end of the session drops it, and it is not told again: nothing is lost any more.
+func TestWhoAnswersAgainWhileTheSessionEndsIsNoSuspectInTheNextReign(t *testing.T) {
+	minISR := func(c *Config) { c.MinISR = func() (int, map[string]int) { return 3, nil } } // so that nothing moves because of a suspect
+	inBubble(t, 1, minISR, func(p *party) {
+		p.register(2)
+		p.register(3)
+		synctest.Wait()
+		c := p.controllers[1]
+		c.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {3, 2, 1}}}}, time.Minute, false)
+		tp := cluster.TopicPartition{Topic: "a"}
+		p.seen(1, losses{2: contact.Silent}, map[cluster.BrokerID]losses{3: {2: contact.Silent}})
+		p.change(func() { p.sessions[1].hangs = make(chan struct{}) })
+		go c.CreateTopics(ctx, []TopicSpec{{Name: "b", NumPartitions: 1, ReplicationFactor: 1}}, time.Minute, false)
+		synctest.Wait() // the event loop hangs in a write now
+		p.seen(1, nil, nil)
+		p.sessions[1].expire()
+		p.unregister(1)
+		c.SessionExpired()
+		p.start(1)
+		p.equal("epoch", c.Stats().Epoch, cluster.ControllerEpoch(2))
+		p.unregister(3)
+		synctest.Wait()
+		p.equal("leader", p.snapshot()[tp].Leader, cluster.BrokerID(2))
+	})
+}

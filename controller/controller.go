@@ -148,14 +148,14 @@ type Controller struct {
 	active   atomic.Bool
 	activeID atomic.Int32
 	stats    atomic.Pointer[Stats]
-	contact  atomic.Pointer[contact.View] // the latest view, until the event loop has looked at it
+	seen     atomic.Pointer[contact.View] // who answers, the latest view; nil before the first
+	looking  atomic.Bool                  // an event to look at it waits
 
 	// What follows belongs to the event loop.
 	session Session // nil between sessions
 	reign   *reign  // nil while not active
 	retry   *time.Timer
-	seen    *contact.View // who answers, as last looked at; nil before the first time
-	holding bool          // after a failed reign: no election before retry fires
+	holding bool // after a failed reign: no election before retry fires
 }
 
 // Stats are numbers for gauges, as of the last event that was handled.

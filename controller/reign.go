@@ -54,9 +54,9 @@ func (c *Controller) begin(ctx context.Context, power Power) {
 			return err
 		}
 		c.rebalanceAfter(r, rebalanceFirst)
-		if c.seen != nil {
+		if v := c.seen.Load(); v != nil {
 			// Who did not answer before this reign began may not be heard of again soon.
-			return c.drive(ctx, r, c.contactEvent(c.seen, c.seen.Suspects(c.cfg.Now(), c.cfg.SessionTimeout)))
+			return c.drive(ctx, r, c.contactEvent(v, v.Suspects(c.cfg.Now(), c.cfg.SessionTimeout)))
 		}
 		return nil
 	})

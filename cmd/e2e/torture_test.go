@@ -38,8 +38,8 @@ func tortureTopic(partition int) cluster.TopicPartition {
 }
 
 // TestTorture does to three brokers and ZooKeeper, as processes, one evil after the other and sometimes two at a time: kill -9, SIGSTOP for longer than
-// the session, orderly stops, the same to ZooKeeper, and cuts of the network between two or from everybody. Producers write with acks=all to partitions
-// with three replicas and min.insync.replicas=2, and a consumer reads along. After each attack all replicas must get in sync again, and in
+// the session, orderly stops, the same to ZooKeeper, and cuts of the network between two or from everybody. Producers write with idempotence and
+// acks=all to partitions with three replicas and min.insync.replicas=2, and a consumer reads along. After each attack all replicas must get in sync again, and in
 // the end the history must have no anomaly and the replicas the same bytes.
 //
 // The environment says how: OTTLA_TORTURE is how long to go on (10s; "make e2e" 75s, "make torture" 30m), OTTLA_TORTURE_SEED which attacks to make, OTTLA_TORTURE_ZOOKEEPER=apache
@@ -117,6 +117,7 @@ type torture struct {
 	watching chan *history.Cluster
 	unwatch  context.CancelFunc
 
+	acks      producer.Acks
 	producers []*worker
 	reading   sync.WaitGroup
 	unread    context.CancelFunc
@@ -188,14 +189,13 @@ type worker struct {
 // work starts the producers and the consumer.
 func (r *torture) work() {
 	r.t.Helper()
-	acks := producer.AcksAll
-	if os.Getenv("OTTLA_TORTURE_ACKS") == "1" {
-		acks = producer.AcksLeader
+	if r.acks = producer.AcksAll; os.Getenv("OTTLA_TORTURE_ACKS") == "1" {
+		r.acks = producer.AcksLeader
 	}
 	for i := range tortureProducers {
 		w := &worker{name: fmt.Sprint("p", i)}
 		var err error
-		if w.p, err = producer.New(r.dial(), producer.WithAcks(acks), producer.DeliveryTimeout(20*time.Second), producer.RequestTimeout(3*time.Second)); err != nil {
+		if w.p, err = producer.New(r.dial(), producer.WithAcks(r.acks), producer.DeliveryTimeout(20*time.Second), producer.RequestTimeout(3*time.Second)); err != nil {
 			r.t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(r.t.Context())
@@ -412,7 +412,7 @@ func (r *torture) judge() {
 		}
 	}
 	r.accidents()
-	report, err := r.history.Check(history.Options{})
+	report, err := r.history.Check(history.Options{Idempotent: r.acks == producer.AcksAll})
 	if err != nil {
 		r.t.Error(err)
 	}
