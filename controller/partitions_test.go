@@ -43,10 +43,12 @@ func TestMorePartitions(t *testing.T) {
 		})
 		p.equal("in metadata", areLed(must(p.caches[1].Image().Topic("t")), 0, 3), true)
 		p.equal("checked only", outcomes(c.CreatePartitions(ctx, []state.MorePartitions{{Topic: "u", Count: 2}}, time.Minute, true)), []string{"u: 2 x -1 id=false"})
+		synctest.Wait() // the numbers come after the answer
 		p.equal("partitions", c.Stats().Counts.Partitions, 4)
 		// Nobody who could lead answers.
 		p.mute[1] = true
 		p.equal("no news", outcomes(c.CreatePartitions(ctx, []state.MorePartitions{{Topic: "u", Count: 2}}, time.Second, false)), []string{"u: REQUEST_TIMED_OUT: The request timed out."})
+		synctest.Wait()
 		p.equal("partitions", c.Stats().Counts.Partitions, 5)
 		for _, r := range p.controllers[2].CreatePartitions(ctx, []state.MorePartitions{{Topic: "t", Count: 9}}, time.Second, false) {
 			p.equal("not the controller", errors.Is(r.Err, kerr.NotController), true)
