@@ -14,6 +14,9 @@ type Contact struct {
 	// Unreached holds the brokers that do not answer to the controller, or are late. Those that are not suspects as well may be fine: they cannot be told
 	// anything, so nothing that they lead is changed and nothing is given to them.
 	Unreached []cluster.BrokerID
+	// Late holds those of Unreached whose answer is late and may yet come. No set in sync is chosen that relies on one of them: a controller that is cut off
+	// itself loses the others one after the other, and must not take the first that is lost for the only one.
+	Late []cluster.BrokerID
 	// Broken holds the pairs of brokers between which nothing passes.
 	Broken []Link
 	// MinISR is min.insync.replicas of all topics that do not override it; less than 1 means 1.
@@ -82,7 +85,8 @@ func (m *Machine) reconnect(p *partition, current LeaderAndISR) (Election, bool)
 
 // Reconnect chooses the leader that reaches the most in-sync replicas, and leaves out of the in-sync set those that it does not reach. On equal
 // terms the leader stays, then the order of the assignment decides. It returns false if nothing is to change, if the new set would
-// have fewer than minISR members, and if the leader is to be left alone because only the controller does not reach it.
+// have fewer than minISR members, if the leader is to be left alone because only the controller does not reach it, and if it is not known yet
+// whether a member of the new set answers.
 func Reconnect(c Candidate, e Contact, minISR int) (Election, bool) {
 	leader := c.State.Leader
 	suspected := func(id cluster.BrokerID) bool { return slices.Contains(e.Suspects, id) }
@@ -110,6 +114,9 @@ func Reconnect(c Candidate, e Contact, minISR int) (Election, bool) {
 		}
 	}
 	if best == cluster.NoBroker || len(isr) < max(minISR, 1) || best == leader && len(isr) == len(c.State.ISR) {
+		return Election{}, false
+	}
+	if slices.ContainsFunc(isr, func(id cluster.BrokerID) bool { return slices.Contains(e.Late, id) }) {
 		return Election{}, false
 	}
 	var recipients []cluster.BrokerID

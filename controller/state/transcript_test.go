@@ -318,7 +318,7 @@ func (e *env) alter(args []string) {
 	e.handle(ev)
 }
 
-// parseContact reads who does not answer: suspects=1,2 unreached=1 broken=1-2,1-3 min=2 topic-min=a:1
+// parseContact reads who does not answer: suspects=1,2 unreached=1 late=1 broken=1-2,1-3 min=2 topic-min=a:1
 func parseContact(args []string) Contact {
 	var ev Contact
 	for _, a := range args {
@@ -328,6 +328,8 @@ func parseContact(args []string) Contact {
 			ev.Suspects = parseIDs(value)
 		case "unreached":
 			ev.Unreached = parseIDs(value)
+		case "late":
+			ev.Late = parseIDs(value)
 		case "broken":
 			for _, pair := range strings.Split(value, ",") {
 				from, to, _ := strings.Cut(pair, "-")
