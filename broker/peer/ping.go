@@ -79,17 +79,31 @@ func (l *Line) dial(ctx context.Context, addr string) (net.Conn, error) {
 type greeting struct {
 	net.Conn
 	line  *Line
-	heard bool // anything; belongs to the reader
+	heard atomic.Bool // anything
 }
 
 // Read implements net.Conn.
 func (g *greeting) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
-	g.heard = g.heard || n > 0
-	if !g.heard && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+	if n > 0 {
+		g.heard.Store(true)
+	}
+	g.note(err)
+	return n, err
+}
+
+// Write implements net.Conn. When the other side hangs up at once, it is the first to notice.
+func (g *greeting) Write(p []byte) (int, error) {
+	n, err := g.Conn.Write(p)
+	g.note(err)
+	return n, err
+}
+
+// note looks at how the connection ended.
+func (g *greeting) note(err error) {
+	if !g.heard.Load() && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
 		g.line.refused.Store(true)
 	}
-	return n, err
 }
 
 // Broken implements [contact.Line].
