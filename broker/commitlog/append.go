@@ -276,9 +276,7 @@ func (l *Log) takeRun(seg *segment, p []byte, cfg *Config, now time.Time) (n int
 		if seg.shouldRoll(facts, cfg, now) {
 			break
 		}
-		if err := l.noteEpoch(b); err != nil {
-			return 0, err
-		}
+		l.noteEpoch(b)
 		n += len(b)
 		if taken >= room || !seg.hasFirst {
 			break // where the next batch goes depends on what this one does to the segment
@@ -316,13 +314,8 @@ func (l *Log) appendRun(seg *segment, run []byte, cfg *Config) error {
 }
 
 // noteEpoch enters a batch's leader epoch into the epoch cache, before the batch is written.
-func (l *Log) noteEpoch(b record.Batch) error {
-	epoch := cluster.LeaderEpoch(b.PartitionLeaderEpoch())
-	if epoch < 0 || epoch == l.epochs.latest() {
-		return nil
+func (l *Log) noteEpoch(b record.Batch) {
+	if epoch := cluster.LeaderEpoch(b.PartitionLeaderEpoch()); epoch >= 0 {
+		l.epochs.assign(epoch, cluster.Offset(b.BaseOffset()))
 	}
-	if err := l.epochs.assign(epoch, cluster.Offset(b.BaseOffset())); err != nil {
-		return l.fail("append", err)
-	}
-	return nil
 }

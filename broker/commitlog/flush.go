@@ -98,6 +98,9 @@ func (l *Log) syncAll() error {
 			return err
 		}
 	}
+	if err := l.epochs.sync(); err != nil {
+		return err
+	}
 	if err := l.syncSnapshots(); err != nil {
 		return err
 	}

@@ -368,3 +368,18 @@ func TestASlowDiskStopsNoClock(t *testing.T) {
 		closeManager(t, m)
 	})
 }
+
+// TestNewLeaderWritesNothing: a broker may come to lead thousands of partitions at once.
+func TestNewLeaderWritesNothing(t *testing.T) {
+	var count vfs.Counter
+	m, err := tryOpen(vfs.Inject(vfs.NewMem(), &count), smallConfig())
+	must(t, err)
+	defer func() { must(t, m.Close(t.Context())) }()
+	l, err := m.GetOrCreate(orders, cluster.TopicID{1}, true, smallConfig())
+	must(t, err)
+	before := count.Mutations()
+	must(t, l.AssignEpoch(5, 0))
+	if n := count.Mutations() - before; n != 0 || l.LatestEpoch() != 5 {
+		t.Errorf("noting epoch %d changed the disk %d times", l.LatestEpoch(), n)
+	}
+}

@@ -328,7 +328,7 @@ func (d *loader) readEpochs() error {
 		d.logger.Warn("leader epochs are damaged and built again", "file", path, "error", err)
 		d.epochsLost = true
 	}
-	d.l.epochs.entries = d.epochs
+	d.l.epochs.load(d.epochs)
 	return nil
 }
 

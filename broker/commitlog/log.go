@@ -159,16 +159,15 @@ func (l *Log) EndOffsetForEpoch(e cluster.LeaderEpoch) (at cluster.LeaderEpoch, 
 	return epoch.End(l.EpochEntries(), e, l.LogEndOffset())
 }
 
-// AssignEpoch notes that an epoch begins at start: a new leader calls it with its log end offset before it appends (F§3.2).
+// AssignEpoch notes that an epoch begins at start: a new leader calls it with its log end offset before it appends (F§3.2). It does no IO: the
+// epoch is on disk when the first batch that is appended under it is.
 func (l *Log) AssignEpoch(e cluster.LeaderEpoch, start cluster.Offset) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable("assign a leader epoch"); err != nil {
 		return err
 	}
-	if err := l.epochs.assign(e, start); err != nil {
-		return l.fail("assign a leader epoch", err)
-	}
+	l.epochs.assign(e, start)
 	return nil
 }
 
