@@ -61,14 +61,14 @@ func (c *Client) Do(ctx context.Context, to Target, op string, f func(ctx contex
 	limit, cancel := context.WithTimeout(ctx, c.cfg.apiTimeout)
 	defer cancel()
 	start := time.Now()
+	var before error // of the last attempt that was not cut off
 	for attempt := 1; ; attempt++ {
 		broker, err := c.attempt(limit, to, f)
 		if err == nil {
 			return nil
 		}
-		// A wait that ends because the time is over must not hide why it was waited: keep the error of the attempt.
-		if errors.Is(err, context.DeadlineExceeded) && limit.Err() != nil && ctx.Err() == nil {
-			err = kerr.RequestTimedOut.With(fmt.Sprintf("no answer within %v", time.Since(start).Round(time.Millisecond)))
+		if limit.Err() != nil && errors.Is(err, limit.Err()) {
+			err = outOfTime(ctx, err, before, time.Since(start))
 		}
 		fail := func() error { return &Error{Op: op, Broker: broker, Err: err} }
 		if limit.Err() != nil || !Retriable(err) {
@@ -82,7 +82,24 @@ func (c *Client) Do(ctx context.Context, to Target, op string, f func(ctx contex
 			err = fmt.Errorf("gave up after %v: %w", time.Since(start).Round(time.Millisecond), err)
 			return fail()
 		}
+		before = err
 	}
+}
+
+// outOfTime is the error of a call whose time was over during an attempt. That the last attempt got no answer must not hide why the one before it failed,
+// which is what a user can do something about; before is nil if there was none. When ctx has ended, the error is still err.
+func outOfTime(ctx context.Context, err, before error, took time.Duration) error {
+	switch {
+	case ctx.Err() != nil && before == nil:
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w; the attempt before failed with: %v", err, before)
+	}
+	message := fmt.Sprintf("no answer within %v", took.Round(time.Millisecond))
+	if before != nil {
+		message += fmt.Sprintf("; the attempt before failed with: %v", before)
+	}
+	return kerr.RequestTimedOut.With(message)
 }
 
 // stale reports whether an error means that the metadata is out of date.

@@ -63,6 +63,34 @@ func TestDoGivesUpAfterTheAPITimeoutWithTheLastError(t *testing.T) {
 	})
 }
 
+func TestDoThatIsCutOffInAnAttemptSaysWhyItWasTriedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cl := dialFake(t, fakecluster.New(t, 1), client.APITimeout(20*time.Second))
+		// The first attempt fails for a reason, all others get no answer.
+		ask := func(ctx context.Context, failures int) error {
+			return cl.Do(ctx, client.AnyBroker, "ask", func(ctx context.Context, _ *client.API) error {
+				if failures--; failures >= 0 {
+					return kerr.NotController.With("broker 1 has resigned")
+				}
+				<-ctx.Done()
+				return status.FromContextError(ctx.Err()).Err()
+			})
+		}
+		const why = "; the attempt before failed with: NOT_CONTROLLER: broker 1 has resigned"
+		if err := ask(t.Context(), 1); !errors.Is(err, kerr.RequestTimedOut) || err.Error() != "ask, broker 1: REQUEST_TIMED_OUT: no answer within 20s"+why {
+			t.Errorf("got %v", err)
+		}
+		if err := ask(t.Context(), 0); !errors.Is(err, kerr.RequestTimedOut) || err.Error() != "ask, broker 1: REQUEST_TIMED_OUT: no answer within 20s" {
+			t.Errorf("at the first attempt: got %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := ask(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || client.Retriable(err) || err.Error() != "ask, broker 1: context deadline exceeded"+why {
+			t.Errorf("with a deadline of the caller: got %v", err)
+		}
+	})
+}
+
 func TestDoCutsOffABrokerThatDoesNotAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cl := dialFake(t, fakecluster.New(t, 1), client.RequestTimeout(3*time.Second))
