@@ -140,11 +140,7 @@ func TestTopicSettingsTakeEffectOnARunningLog(t *testing.T) {
 		if after := segments(t, c, "events"); after < before+4 {
 			t.Errorf("%d segments, then %d, with 10 records of 900 bytes and segment.bytes=2000", before, after)
 		}
-		mustAlter(t, cl, topicResource, "events", "min.insync.replicas=2")
-		if err := sendOne(t, cl, "events", 10); !errors.Is(err, kerr.NotEnoughReplicas) {
-			t.Errorf("with too few replicas in sync: %v", err)
-		}
-		mustAlter(t, cl, topicResource, "events", "min.insync.replicas!", "max.message.bytes!", "message.timestamp.type=LogAppendTime")
+		mustAlter(t, cl, topicResource, "events", "max.message.bytes!", "message.timestamp.type=LogAppendTime")
 		if err := sendOne(t, cl, "events", 1500); err != nil {
 			t.Errorf("after the overrides were taken away: %v", err)
 		}

@@ -48,7 +48,7 @@ func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
 	case kerr.NotEnoughReplicas:
 		p.gate.RUnlock()
 		return Appended{}, code.With(fmt.Sprintf(
-			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.ISR, minISR, p.tp))
+			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.ISR, st.EffectiveMinISR(minISR), p.tp))
 	default:
 		p.gate.RUnlock()
 		return Appended{}, code
@@ -81,7 +81,7 @@ type Wait struct {
 // Outcome returns the code for the producer, and false while it is not decided yet.
 //
 // NOT_LEADER_OR_FOLLOWER means that the leadership was interrupted: another leader may have put another batch at these offsets.
-// NOT_ENOUGH_REPLICAS_AFTER_APPEND means that the batch is in the log, but fewer replicas than min.insync.replicas were in sync when the
+// NOT_ENOUGH_REPLICAS_AFTER_APPEND means that the batch is in the log, but too few replicas were in sync for min.insync.replicas when the
 // high watermark passed it.
 func (w Wait) Outcome() (kerr.Code, bool) {
 	if w.p == nil {

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +84,10 @@ func TestAppendIsRefused(t *testing.T) {
 		{"when too few replicas are in sync", func(t *testing.T) *Partition {
 			b := startBroker(t, vfs.NewMem())
 			b.minISR = 2
-			return b.lead(0, self)
+			s := b.state(self, 0, self, 2)
+			s.ISR = ids(self)
+			b.order(s)
+			return b.held()
 		}, AcksAll, kerr.NotEnoughReplicas},
 		{"after the disk failed", func(t *testing.T) *Partition {
 			b := startBroker(t, vfs.NewMem())
@@ -115,11 +119,37 @@ func TestAppendIsRefused(t *testing.T) {
 func TestTooFewReplicasMatterForAcksAllOnly(t *testing.T) {
 	b := startBroker(t, vfs.NewMem())
 	b.minISR = 2
-	p := b.lead(0, self)
+	s := b.state(self, 0, self, 2)
+	s.ISR = ids(self)
+	b.order(s)
+	p := b.held()
 	for _, acks := range []Acks{AcksLeader, AcksNone} {
 		if _, err := p.Append(batchOf(t, 1, 0), acks); err != nil {
 			t.Errorf("acks=%d: %v", acks, err)
 		}
+	}
+	if _, err := p.Append(batchOf(t, 1, 0), AcksAll); kerr.CodeOf(err) != kerr.NotEnoughReplicas ||
+		!strings.Contains(err.Error(), "current ISR 1 is insufficient to satisfy the min.isr requirement of 2 for partition orders-0") {
+		t.Errorf("acks=all: %v", err)
+	}
+}
+
+// A partition cannot do better than all of its replicas: min.insync.replicas beyond their number asks for all of them, as since Kafka 3.7.
+func TestMinISRBeyondTheNumberOfReplicasMeansAllOfThem(t *testing.T) {
+	b := startBroker(t, vfs.NewMem())
+	b.alive(1, 2)
+	b.minISR = 3
+	p := b.lead(0, self, 2)
+	a := b.add(p, 5, AcksAll)
+	read(p, follower(2), from(5))
+	if got := outcomeOf(t, a.Wait); got != "NONE" {
+		t.Errorf("with all replicas in sync: %s", got)
+	}
+	s := b.state(self, 1, self, 2)
+	s.ISR = ids(self)
+	b.order(s)
+	if _, err := p.Append(batchOf(t, 1, 0), AcksAll); kerr.CodeOf(err) != kerr.NotEnoughReplicas || !strings.Contains(err.Error(), "requirement of 2 for") {
+		t.Errorf("with one replica in sync: %v", err)
 	}
 }
 
@@ -160,7 +190,10 @@ func TestAcknowledgementSurvivesAReelection(t *testing.T) {
 func TestTooFewReplicasAfterTheAppend(t *testing.T) {
 	b := startBroker(t, vfs.NewMem())
 	b.alive(1, 2)
-	p := b.lead(0, self, 2)
+	s := b.state(self, 0, self, 2, 3)
+	s.ISR = ids(self, 2)
+	b.order(s)
+	p := b.held()
 	a := b.add(p, 5, AcksAll)
 	read(p, follower(2), from(5))
 	b.minISR = 3

@@ -128,7 +128,7 @@ func (p *Partition) fail() {
 			return
 		}
 		next := *old
-		next.Role, next.ISR, next.MaximalISR = state.Offline, 0, 0
+		next.Role, next.ISR, next.MaximalISR, next.Replicas = state.Offline, 0, 0, 0
 		if p.state.CompareAndSwap(old, &next) {
 			break
 		}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -345,8 +346,13 @@ func TestALeaderThatStepsDownAnswersWithTheNewOne(t *testing.T) {
 func TestTooFewInSyncReplicas(t *testing.T) {
 	w := newWorld(t)
 	w.minISR = 2
-	w.topic("orders", 1)
+	w.topic("alone", 1)
 	p := w.producer(w.dial(""))
+	p.put(at("alone", 0), "a partition with one replica cannot have more in sync")
+	w.place(orders0, self, self, 2)
+	w.replicas.ApplyLeaderAndISR(replica.LeaderAndISR{Sender: replica.Sender{ControllerID: 3, ControllerEpoch: 1, BrokerEpoch: -1}, Partitions: []replica.PartitionState{
+		{TopicPartition: orders0, Leader: self, LeaderEpoch: 1, Replicas: []cluster.BrokerID{self, 2}, ISR: []cluster.BrokerID{self}},
+	}})
 	p.send(request(-1, orders0, batch(t, "x")))
 	if r := p.result(); kerr.Code(r.ErrorCode) != kerr.NotEnoughReplicas || w.end(orders0) != 0 {
 		t.Errorf("answer %v, log end %d", r, w.end(orders0))

@@ -68,6 +68,7 @@ func newLeadership(self cluster.BrokerID, replicas, isr []cluster.BrokerID, logE
 func (l *Leadership) Standing() Standing {
 	return Standing{
 		Role: Leading, Leader: l.self, Epoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: len(l.isr), MaximalISR: l.MaximalSize(),
+		Replicas: len(l.replicas),
 	}
 }
 

@@ -38,8 +38,8 @@ type Standing struct {
 	PartitionEpoch cluster.PartitionEpoch
 	// Term counts how often this broker began to lead. It stays the same over elections that the leader wins again.
 	Term uint64
-	// ISR and MaximalISR are the numbers of members; 0 unless Leading.
-	ISR, MaximalISR int
+	// ISR and MaximalISR are the numbers of members, Replicas that of all replicas; 0 unless Leading.
+	ISR, MaximalISR, Replicas int
 }
 
 // NewStanding is that of a replica that no order has named yet.
@@ -93,12 +93,16 @@ func (s *Standing) Admit(epoch cluster.LeaderEpoch, mayFollow bool) kerr.Code {
 	return s.Refusal()
 }
 
-// AdmitAppend checks a produce request (F§3.6): is the replica the leader, and for acks=all, are at least minISR replicas in sync.
+// EffectiveMinISR returns how many replicas have to be in sync for acks=all, given min.insync.replicas: all of them if there are fewer than that
+// (Partition.effectiveMinIsr, KIP-966).
+func (s *Standing) EffectiveMinISR(minISR int) int { return min(minISR, s.Replicas) }
+
+// AdmitAppend checks a produce request (F§3.6): is the replica the leader, and for acks=all, are enough replicas in sync, given min.insync.replicas.
 func (s *Standing) AdmitAppend(acksAll bool, minISR int) kerr.Code {
 	if code := s.Refusal(); code != kerr.None {
 		return code
 	}
-	if acksAll && s.ISR < minISR {
+	if acksAll && s.ISR < s.EffectiveMinISR(minISR) {
 		return kerr.NotEnoughReplicas
 	}
 	return kerr.None
@@ -108,8 +112,8 @@ func (s *Standing) AdmitAppend(acksAll bool, minISR int) kerr.Code {
 // offset after its last record. The watermark must have been read before s: if the term is still the same, it belongs to it.
 //
 // NOT_LEADER_OR_FOLLOWER means that the leadership was interrupted: another leader may have put another batch at these offsets.
-// NOT_ENOUGH_REPLICAS_AFTER_APPEND means that the batch is in the log, but fewer than minISR replicas were in sync when the high watermark
-// passed it.
+// NOT_ENOUGH_REPLICAS_AFTER_APPEND means that the batch is in the log, but too few replicas were in sync when the high watermark passed it,
+// given min.insync.replicas.
 func Outcome(s *Standing, term uint64, watermark, required cluster.Offset, minISR int) (kerr.Code, bool) {
 	if code := s.Refusal(); code != kerr.None {
 		return code, true
@@ -120,7 +124,7 @@ func Outcome(s *Standing, term uint64, watermark, required cluster.Offset, minIS
 	if watermark < required {
 		return kerr.None, false
 	}
-	if s.MaximalISR < minISR {
+	if s.MaximalISR < s.EffectiveMinISR(minISR) {
 		return kerr.NotEnoughReplicasAfterAppend, true
 	}
 	return kerr.None, true
