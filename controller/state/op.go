@@ -21,7 +21,7 @@ const (
 	ReadTopicConfig
 	// SetTopic rewrites /brokers/topics/<t> with TopicID and Assignments.
 	SetTopic
-	// DeleteTopic removes /brokers/topics/<t> and /config/topics/<t> with everything below, then /admin/delete_topics/<t>.
+	// DeleteTopic removes everything below /brokers/topics/<t> and /config/topics/<t>, then both together with /admin/delete_topics/<t>.
 	DeleteTopic
 	// DeleteMarker removes /admin/delete_topics/<t>.
 	DeleteMarker

@@ -341,6 +341,61 @@ func TestEveryLostRequestAndReplyIsSettled(t *testing.T) {
 	}
 }
 
+// watched lets something happen after each transaction of a session.
+type watched struct {
+	*faulty
+	after func()
+}
+
+func (w *watched) Multi(ctx context.Context, ops ...zk.Op) ([]zk.Result, error) {
+	defer w.after()
+	return w.faulty.Multi(ctx, ops...)
+}
+
+// TestATopicThatIsMadeAgainAtOnceOutlivesTheDeletionOfTheOld makes a topic anew after each write of its deletion, until that succeeds, while one
+// of those writes loses its reply.
+func TestATopicThatIsMadeAgainAtOnceOutlivesTheDeletionOfTheOld(t *testing.T) {
+	e := &env{addr: startEmbedded(t)}
+	for at := 0; ; at++ {
+		place := e.chroot()
+		other := e.store(t, place)
+		c := e.client(t, place)
+		f := &faulty{Session: c.Session(), addr: e.addr, kind: lostReply, at: at}
+		made := 0
+		again := topicOf(1)
+		st := New(&watched{f, func() {
+			err := other.CreateTopic(t.Context(), "t", again, map[string]string{"retention.ms": "7"})
+			if err == nil {
+				made++
+			} else if !errors.Is(err, kerr.TopicAlreadyExists) {
+				t.Errorf("create: %v", err)
+			}
+		}}, nil)
+		tx := elect(t, New(c.Session(), nil), 1)
+		must(t, other.CreateTopic(t.Context(), "t", topicOf(3), map[string]string{"flush.ms": "5"}))
+		_, err := tx.CreateStates(t.Context(), []StateWrite{{Partition: tps("t", 1)[0], State: state(1, 0)}})
+		must(t, err)
+		must(t, other.RequestTopicDeletion(t.Context(), "t"))
+		tx.st = st
+		for range 2 {
+			must(t, tx.DeleteTopic(t.Context(), "t"))
+		}
+		got, err := other.ReadTopics(t.Context(), nil, []string{"t"})
+		must(t, err)
+		config, err := other.Config(t.Context(), znode.Entity{Type: znode.TopicEntity, Name: "t"})
+		must(t, err)
+		pending, err := other.PendingDeletions(t.Context(), nil)
+		must(t, err)
+		if made != 1 || got["t"].ID != again.ID || config["retention.ms"] != "7" || len(config) != 1 || len(pending) != 0 {
+			t.Fatalf("fault at write %d: made %d times, topic %+v, settings %v, to be deleted %v", at, made, got["t"], config, pending)
+		}
+		must(t, c.Close(t.Context()))
+		if !f.hit() {
+			return
+		}
+	}
+}
+
 // TestAnExpiryAtEveryWriteLeavesAClusterThatTheNextSessionCanTakeOver ends the session at each write of a start: register,
 // get elected, write states. Whatever was reached, the next session of the same broker must get there.
 func TestAnExpiryAtEveryWriteLeavesAClusterThatTheNextSessionCanTakeOver(t *testing.T) {

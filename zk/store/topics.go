@@ -163,25 +163,44 @@ func (tx *FencedTx) SetTopic(ctx context.Context, topic string, t znode.Topic) (
 	return results[0].Stat.Version, nil
 }
 
-// DeleteTopic removes everything about a topic: its states, its assignment, its configuration, and last the request for
-// its deletion, so that an interrupted deletion is found and finished by the next controller. Without that request nothing is removed: the deletion
-// is complete, and what is there under that name is another topic.
+// DeleteTopic removes everything about a topic: first what is below its nodes, then in one transaction its assignment, its configuration and the request
+// for its deletion. So an interrupted deletion is found and finished by the next controller, and a topic that is made under the same name as soon as
+// that can be done loses nothing. Without the request nothing is removed: the deletion is complete, and what is there under that name is another topic.
 func (tx *FencedTx) DeleteTopic(ctx context.Context, topic string) error {
-	if _, wanted, err := tx.st.s.Exists(ctx, znode.DeleteTopicPath(topic)); err != nil || !wanted {
-		if err != nil {
-			err = fmt.Errorf("delete topic %s: %w", topic, err)
-		}
-		return err
-	}
-	if err := tx.deleteTree(ctx, znode.TopicPath(topic)); err != nil {
+	err := tx.deleteTopic(ctx, znode.DeleteTopicPath(topic), znode.TopicPath(topic), znode.Entity{Type: znode.TopicEntity, Name: topic}.Path())
+	if err != nil {
 		return fmt.Errorf("delete topic %s: %w", topic, err)
 	}
-	for _, path := range []string{znode.Entity{Type: znode.TopicEntity, Name: topic}.Path(), znode.DeleteTopicPath(topic)} {
-		if err := tx.deleteTree(ctx, path); err != nil {
-			return fmt.Errorf("delete topic %s: %w", topic, err)
+	return nil
+}
+
+// deleteTopic removes the nodes with all that is below them, at last the nodes themselves together, as long as the first is there.
+func (tx *FencedTx) deleteTopic(ctx context.Context, request string, others ...string) error {
+	var err error
+	for range attempts {
+		var last []zk.Op
+		for _, root := range append([]string{request}, others...) {
+			_, there, lookErr := tx.st.s.Exists(ctx, root)
+			if lookErr != nil {
+				return lookErr
+			}
+			if !there && root == request {
+				return nil
+			}
+			if !there {
+				continue
+			}
+			if err := tx.deleteBelow(ctx, root); err != nil {
+				return err
+			}
+			last = append(last, zk.DeleteOp(root, zk.AnyVersion))
+		}
+		_, err = tx.Do(ctx, last...)
+		if !unknown(ctx, err) && (errors.Is(err, ErrControllerMoved) || !errors.Is(err, zk.ErrNoNode) && !errors.Is(err, zk.ErrNotEmpty)) {
+			return err // or nil
 		}
 	}
-	return nil
+	return err
 }
 
 // DeletePendingDeletion withdraws requests for deletion: of topics that do not exist, or that may not be deleted.
@@ -269,16 +288,15 @@ func (tx *FencedTx) SetFeature(ctx context.Context, f znode.Feature, version int
 	return -1, fmt.Errorf("write the features: %w", err)
 }
 
-// deleteTree removes a node and everything below it, the deepest first. Nodes that come into being meanwhile are found by
-// listing again.
-func (tx *FencedTx) deleteTree(ctx context.Context, root string) error {
+// deleteBelow removes everything below a node, the deepest first. Nodes that come into being meanwhile are found by listing again.
+func (tx *FencedTx) deleteBelow(ctx context.Context, root string) error {
 	var err error
 	for range attempts {
 		var levels [][]string
 		if levels, err = tx.tree(ctx, root); err != nil {
 			return err
 		}
-		for _, paths := range slices.Backward(levels) {
+		for _, paths := range slices.Backward(levels[min(1, len(levels)):]) {
 			if err = tx.deleteAll(ctx, paths); err != nil {
 				break
 			}
