@@ -3,6 +3,7 @@ package brokertest
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -24,6 +25,7 @@ func TestMinISRTakesEffectOnARunningLog(t *testing.T) {
 		check("both in sync", nil)
 		c.Stop(t, 0)
 		o.awaitISR(events, 1)
+		<-time.After(time.Second) // until the leader knows it too
 		check("one in sync", kerr.NotEnoughReplicas)
 		mustAlter(t, cl, topicResource, events.Topic, "min.insync.replicas!")
 		check("without an override", nil)
@@ -35,6 +37,7 @@ func TestMinISRTakesEffectOnARunningLog(t *testing.T) {
 		check("again 2 for all brokers", kerr.NotEnoughReplicas)
 		c.Restart(t, 0)
 		o.awaitISR(events, 1, 0)
+		<-time.After(time.Second)
 		check("both in sync again", nil)
 	})
 }
