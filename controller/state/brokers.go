@@ -130,7 +130,7 @@ func (m *Machine) replicasFailed(rs []replica) {
 	}
 	t := new(tally)
 	m.movePartitions(m.partitionsWhere(func(p *partition) bool {
-		return p.leadership != nil && !m.online(p, p.leadership.Leader) && !p.leaving()
+		return p.leadership != nil && !m.led(p) && !p.leaving()
 	}), OfflinePartition, 0, nil)
 	m.tryOnline(t)
 	m.moveReplicas(others, OfflineReplica)
@@ -177,6 +177,9 @@ func (e BecomeResponse) handle(m *Machine) {
 				p.failedDirs[e.Broker] = struct{}{}
 				failed = append(failed, replica{p, e.Broker})
 			}
+		case kerr.StaleControllerEpoch: // an order that was repeated
+		default:
+			m.note(Warn, "a broker refused its role in a partition", "partition", p.tp, "broker", e.Broker, "error", pe.Code.Name())
 		}
 	}
 	if len(failed) > 0 {

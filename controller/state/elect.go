@@ -127,7 +127,7 @@ func (m *Machine) checkElect(tp cluster.TopicPartition, unclean bool) (*partitio
 	case p.topic.queued:
 		return p, kerr.InvalidTopicException
 	case unclean:
-		if p.leadership != nil && m.live(p.leadership.Leader) {
+		if p.leadership != nil && m.live(p.leadership.Leader) && !p.misled() {
 			return p, kerr.ElectionNotNeeded
 		}
 		return p, kerr.None

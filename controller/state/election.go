@@ -85,7 +85,7 @@ func electOffline(c Candidate, unclean bool) (Election, bool) {
 		if slices.Contains(c.State.ISR, id) {
 			isr := make([]cluster.BrokerID, 0, len(c.State.ISR))
 			for _, member := range c.State.ISR {
-				if c.Online(member) {
+				if slices.Contains(online, member) {
 					isr = append(isr, member)
 				}
 			}

@@ -114,7 +114,7 @@ func (m *Machine) startPartitions() {
 			switch {
 			case p.leadership == nil:
 				p.state = NewPartition
-			case m.online(p, p.leadership.Leader):
+			case m.led(p):
 				p.state = OnlinePartition
 			default:
 				p.state = OfflinePartition
@@ -202,7 +202,7 @@ func (m *Machine) Counts() Counts {
 			continue
 		}
 		for _, p := range t.partitions {
-			if p.leadership == nil || !m.online(p, p.leadership.Leader) {
+			if !m.led(p) {
 				c.Offline++
 			}
 			if p.leadership == nil || len(p.assignment.Replicas) == 0 || p.leadership.Leader != p.assignment.Replicas[0] {

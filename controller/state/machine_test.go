@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
 )
 
 // The tables of the fact sheet, written once more by hand: target, then the states it may follow.
@@ -230,6 +231,18 @@ func TestAnswersOfAnEarlierRegistrationAreIgnored(t *testing.T) {
 	e.handle(StopResponse{Request: request, Broker: 2, BrokerEpoch: 2})
 	if s := (replica{p, 2}).state(); s != ReplicaDeletionIneligible {
 		t.Fatalf("an answer without the partition made the replica %s", s)
+	}
+}
+
+func TestARefusedRoleIsNoted(t *testing.T) {
+	e := prepared()
+	tp := cluster.TopicPartition{Topic: "a"}
+	e.log.Reset()
+	for _, code := range []kerr.Code{kerr.None, kerr.StaleControllerEpoch, kerr.InconsistentTopicID} {
+		e.handle(BecomeResponse{Broker: 2, BrokerEpoch: e.brokers[2].Epoch, Partitions: []PartitionError{{Partition: tp, Code: code}}})
+	}
+	if want := "note warn a broker refused its role in a partition partition=a-0 broker=2 error=INCONSISTENT_TOPIC_ID\n"; e.log.String() != want {
+		t.Fatalf("got %q, want %q", e.log.String(), want)
 	}
 }
 

@@ -178,6 +178,12 @@ type partition struct {
 // on as ever: the deletion waits for the end of that.
 func (p *partition) leaving() bool { return p.topic.queued && !p.assignment.Reassigning() }
 
+// misled reports whether the leader is one that is not assigned or not in sync. No controller writes that, and brokers refuse such a role.
+func (p *partition) misled() bool {
+	l := p.leadership
+	return l != nil && l.Leader != cluster.NoBroker && (!slices.Contains(p.assignment.Replicas, l.Leader) || !slices.Contains(l.ISR, l.Leader))
+}
+
 // replica is one replica of one partition.
 type replica struct {
 	p  *partition
@@ -327,6 +333,11 @@ func (m *model) live(id cluster.BrokerID) bool {
 func (m *model) online(p *partition, id cluster.BrokerID) bool {
 	_, failed := p.failedDirs[id]
 	return m.live(id) && !failed
+}
+
+// led reports whether the partition has a leader, and that one may serve.
+func (m *model) led(p *partition) bool {
+	return p.leadership != nil && m.online(p, p.leadership.Leader) && !p.misled()
 }
 
 // onlineReplicas returns the assigned replicas that may serve, in assignment order.

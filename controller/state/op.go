@@ -183,6 +183,10 @@ func (m *Machine) planUpdate(p *partition, u update) (Op, bool) {
 	if !ok {
 		return Op{}, false
 	}
+	if next.LeaderEpoch < 0 {
+		m.note(Error, "no leader epoch can follow that of the partition; its state has to be corrected in ZooKeeper", "partition", p.tp, "state", *p.leadership)
+		return Op{}, false
+	}
 	next.ControllerEpoch = m.opts.Epoch
 	return Op{Kind: SetState, Partition: p.tp, State: next, Version: p.leadership.PartitionEpoch}, true
 }

@@ -453,7 +453,7 @@ func (m *Machine) catchUp(ps []*partition) {
 // replaceLeaders schedules elections where there is no leader and one can be had.
 func (m *Machine) replaceLeaders(ps []*partition) {
 	m.movePartitions(slices.DeleteFunc(slices.Clone(ps), func(p *partition) bool {
-		return p.leadership == nil || m.online(p, p.leadership.Leader) || !p.inSync(m.onlineReplicas(p)) || p.leaving()
+		return p.leadership == nil || m.led(p) || !p.inSync(m.onlineReplicas(p)) || p.leaving()
 	}), OnlinePartition, ElectOffline, nil)
 }
 

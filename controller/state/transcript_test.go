@@ -105,6 +105,10 @@ func (e *env) prepare(cmd string, args []string) bool {
 		s := LeaderAndISR{Leader: parseIDs(args[1])[0], ISR: parseIDs(args[2]), LeaderEpoch: cluster.LeaderEpoch(parseIDs(args[3])[0])}
 		s.PartitionEpoch = cluster.PartitionEpoch(s.LeaderEpoch)
 		e.write(tp, s)
+	case "foreign-state": // the same with a state that contradicts itself
+		e.prepare("state", args)
+		tp, _ := cluster.ParseTopicPartition(args[0])
+		e.foreign[tp] = e.states[tp].PartitionEpoch
 	case "marker": // a deletion marker before the failover
 		e.deletions[args[0]] = true
 	case "config": // topic key value

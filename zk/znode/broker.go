@@ -3,6 +3,7 @@ package znode
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -210,11 +211,11 @@ func EncodeControllerEpoch(e cluster.ControllerEpoch) []byte {
 	return strconv.AppendInt(nil, int64(e), 10)
 }
 
-// DecodeControllerEpoch reads plain ASCII digits.
+// DecodeControllerEpoch reads plain ASCII digits. The largest number is refused: no epoch could follow it.
 func DecodeControllerEpoch(path string, data []byte) (cluster.ControllerEpoch, error) {
 	n, err := strconv.ParseUint(string(data), 10, 31)
-	if err != nil {
-		return 0, corrupt(path, "want a number from 0 to 2147483647, got %.40q", data)
+	if err != nil || n == math.MaxInt32 {
+		return 0, corrupt(path, "want a number from 0 to 2147483646, got %.40q", data)
 	}
 	return cluster.ControllerEpoch(n), nil
 }

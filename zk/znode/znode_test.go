@@ -178,6 +178,8 @@ func TestCorruptContentIsRefusedWithThePathAndTheFault(t *testing.T) {
 		{`{"brokerid":-1}`, "brokerid is -1", with(DecodeController)},
 		{`-1`, "want a number", with(DecodeControllerEpoch)},
 		{`1 `, "want a number", with(DecodeControllerEpoch)},
+		{`2147483647`, "want a number from 0 to 2147483646", with(DecodeControllerEpoch)},
+		{`2147483648`, "want a number", with(DecodeControllerEpoch)},
 		{`{"version":"1"}`, `"id" is missing`, with(DecodeClusterID)},
 		{`{"version":1,"secret":""}`, `"secret" is missing`, with(DecodeBrokerSecret)},
 		{`{"config":{"a":1}}`, "not the expected JSON", with(DecodeConfig)},
