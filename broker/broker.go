@@ -99,6 +99,7 @@ type Broker struct {
 	listeners   *listeners
 	registrar   *registrar
 	contacts    *contact.Watch // nil unless ottla.early.failover.enable
+	dirLost     chan struct{}  // has a token when a log directory has failed and the controller is to be told
 
 	closeOnce sync.Once
 	closeErr  error
@@ -116,7 +117,7 @@ type stage struct {
 // Start starts a broker and returns when it is registered and answers clients. ctx bounds the start only. The errors are for an operator:
 // each says what could not be done with which values, and what would help.
 func Start(ctx context.Context, cfg Config) (*Broker, error) {
-	b := &Broker{cfg: cfg.withDefaults(), done: make(chan struct{}), metadata: metadata.NewCache()}
+	b := &Broker{cfg: cfg.withDefaults(), done: make(chan struct{}), dirLost: make(chan struct{}, 1), metadata: metadata.NewCache()}
 	b.log = b.cfg.Logger
 	start := time.Now()
 	for _, s := range []stage{
@@ -125,6 +126,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		{"listeners", b.openListeners},
 		{"replicas", b.openReplicas},
 		{"controller", b.openController},
+		{"failures of log directories", b.openDirNews},
 		{"dynamic settings", b.openDynamics},
 		{"producer ids", b.openProducerIDs},
 		{"contacts", b.openContacts},

@@ -1,7 +1,11 @@
 package broker
 
 import (
+	"context"
+	"fmt"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/server"
@@ -32,4 +36,59 @@ func (l logDirs) DescribeLogDirs() []server.LogDir {
 		dirs[i].Replicas = append(dirs[i].Replicas, server.LogDirReplica{TopicPartition: log.TopicPartition(), Size: log.Size()})
 	}
 	return dirs
+}
+
+// dirFailed is told that a log directory is offline. It must not block.
+func (b *Broker) dirFailed(dir string, err error) {
+	b.log.Error("stopping to serve replicas in a log directory that failed", "dir", dir, "error", err)
+	if roles := b.roles.Load(); roles != nil {
+		roles.DirFailed(dir)
+	}
+	if len(b.logs.OfflineDirs()) == len(b.logs.Dirs()) {
+		b.fail(fmt.Errorf("all log.dirs failed, the last one is %s: %w", dir, err))
+	}
+	select {
+	case b.dirLost <- struct{}{}:
+	default:
+	}
+}
+
+// openDirNews starts to tell the controller of log directories that fail.
+func (b *Broker) openDirNews(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	var told sync.WaitGroup
+	told.Go(func() { b.tellOfFailedDirs(ctx) })
+	b.onClose(func(context.Context) error {
+		cancel()
+		told.Wait()
+		return nil
+	})
+	return nil
+}
+
+// dirNewsPause is how long to wait before the controller is told again, if telling it has failed.
+const dirNewsPause = time.Second
+
+// tellOfFailedDirs makes a node in /log_dir_event_notification whenever directories have failed, until it has succeeded (F§1.7). The controller then sends
+// the broker its roles again, and learns from the answer which replicas are lost.
+func (b *Broker) tellOfFailedDirs(ctx context.Context) {
+	for {
+		select {
+		case <-b.dirLost:
+		case <-ctx.Done():
+			return
+		}
+		for {
+			err := b.registrar.store().NotifyLogDirFailure(ctx, b.id)
+			if err == nil {
+				break
+			}
+			b.log.Warn("the controller does not know yet that a log directory has failed; telling it again", "error", err)
+			select {
+			case <-time.After(dirNewsPause):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }

@@ -85,17 +85,6 @@ func (b *Broker) highWatermark(tp cluster.TopicPartition) cluster.Offset {
 	return p.HighWatermark()
 }
 
-// dirFailed is told that a log directory is offline.
-func (b *Broker) dirFailed(dir string, err error) {
-	b.log.Error("stopping to serve replicas in a log directory that failed", "dir", dir, "error", err)
-	if b.replicas != nil {
-		b.replicas.DirFailed(dir)
-	}
-	if len(b.logs.OfflineDirs()) == len(b.logs.Dirs()) {
-		b.fail(fmt.Errorf("all log.dirs failed, the last one is %s: %w", dir, err))
-	}
-}
-
 // openListeners binds the ports; nothing is answered yet.
 func (b *Broker) openListeners(context.Context) error {
 	l, err := bind(b.cfg.Settings, b.cfg.Listen, b.cfg.HostName, b.log.Named("network"))

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,8 +75,9 @@ type Cluster struct {
 
 // node is one broker's machine: its disk, and the broker that runs on it, if any.
 type node struct {
-	id   int
-	disk *vfs.Mem
+	id    int
+	disk  *vfs.Mem
+	fault atomic.Pointer[vfs.Injector] // nil for none
 
 	mu     sync.Mutex
 	broker *broker.Broker // nil while it is down; guarded by mu
@@ -162,6 +164,14 @@ func (c *Cluster) close(t testing.TB) {
 	}
 }
 
+// Inject implements vfs.Injector: what [Cluster.DiskFault] has asked for.
+func (n *node) Inject(c vfs.Call) vfs.Fault {
+	if in := n.fault.Load(); in != nil {
+		return (*in).Inject(c)
+	}
+	return vfs.Fault{}
+}
+
 func (n *node) running() *broker.Broker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -193,6 +203,18 @@ func (c *Cluster) Network() *memnet.Network { return c.net }
 
 // Disk returns the disk of a broker, for looking at and for damaging while the broker is down.
 func (c *Cluster) Disk(id int) *vfs.Mem { return c.nodes[id].disk }
+
+// DiskFault lets in decide about every operation on a broker's disk from now on, also after a restart; nil ends that.
+func (c *Cluster) DiskFault(id int, in vfs.Injector) {
+	if in == nil {
+		c.nodes[id].fault.Store(nil)
+		return
+	}
+	c.nodes[id].fault.Store(&in)
+}
+
+// NewDisk gives a broker that is down an empty disk.
+func (c *Cluster) NewDisk(id int) { c.nodes[id].disk = vfs.NewMem() }
 
 // Broker returns a broker, nil while it is down.
 func (c *Cluster) Broker(id int) *broker.Broker { return c.nodes[id].running() }
@@ -257,7 +279,7 @@ func (c *Cluster) start(n *node, extra config.Properties) error {
 	from := c.net.Dialer(host(n.id))
 	b, err := broker.Start(ctx, broker.Config{
 		Settings:      settings,
-		FS:            n.disk,
+		FS:            vfs.Inject(n.disk, n),
 		Listen:        c.net.Listen,
 		Dial:          from,
 		DialZooKeeper: zkDialer(from),

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ottla/ottla/broker/brokertest/history"
+	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/client"
 	"github.com/ottla/ottla/client/admin"
 	"github.com/ottla/ottla/client/producer"
@@ -33,8 +34,10 @@ type observer struct {
 	s *zk.Session
 }
 
+// observe returns an observer. Until the end of the test it also watches what ZooKeeper says, and fails the test if that is impossible.
 func observe(t *testing.T, c *Cluster) *observer {
 	t.Helper()
+	watchStates(t, c)
 	return &observer{t, look(t, c)}
 }
 
@@ -64,12 +67,12 @@ func replicated(t *testing.T, cl *client.Client, configs map[string]string, repl
 // state reads the partition's state from ZooKeeper.
 func (o *observer) state(tp cluster.TopicPartition) znode.PartitionState {
 	o.t.Helper()
-	path := znode.PartitionStatePath(tp)
-	data, _, err := o.s.Get(o.t.Context(), path)
+	node := znode.PartitionStatePath(tp)
+	data, _, err := o.s.Get(o.t.Context(), node)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	s, err := znode.DecodePartitionState(path, data)
+	s, err := znode.DecodePartitionState(node, data)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -91,11 +94,13 @@ func (o *observer) awaitISR(tp cluster.TopicPartition, want ...cluster.BrokerID)
 	o.t.Fatalf("in-sync replicas of %s are %v, want %v", tp, o.state(tp).ISR, want)
 }
 
-// worker is a producer that sends numbered records, and the history of what it was told.
+// worker is a producer that sends numbered records, a consumer that reads them, a client that asks where the partition ends, and the history of what all
+// three were told.
 type worker struct {
 	*history.History
-	t    *testing.T
-	stop func() error
+	t      *testing.T
+	stop   func() error
+	reader *reader
 }
 
 // load starts a producer that sends a record every 20 ms until it is judged.
@@ -108,6 +113,7 @@ func load(t *testing.T, cl *client.Client, prefix string, opts ...producer.Optio
 func bursts(t *testing.T, cl *client.Client, prefix string, burst int, opts ...producer.Option) *worker {
 	t.Helper()
 	w := &worker{History: history.New(time.Now), t: t}
+	w.reader = startReader(t, cl, w.History)
 	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -147,9 +153,11 @@ func (w *worker) judge(cl *client.Client) history.Report {
 		w.t.Errorf("close the producer: %v", err)
 	}
 	last := w.Final(events)
-	for i, v := range readAll(w.t, cl, events.Topic) {
+	all := readAll(w.t, cl, events.Topic)
+	for i, v := range all {
 		last.Got(events, cluster.Offset(i), v)
 	}
+	w.reader.stopAt(cluster.Offset(len(all)))
 	r, err := w.Check(history.Options{Idempotent: true})
 	switch {
 	case err != nil:
@@ -198,35 +206,37 @@ func settled(t *testing.T, c *Cluster, tp cluster.TopicPartition, ids ...int) {
 // onDisk returns the bytes of a partition's segments, with their names.
 func onDisk(t *testing.T, c *Cluster, tp cluster.TopicPartition, id int) []byte {
 	t.Helper()
-	dir := "/logs/" + tp.String()
-	list, err := c.Disk(id).ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	var out []byte
+	for _, name := range segmentFiles(t, c, tp, id) {
+		data, err := vfs.ReadFile(c.Disk(id), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(append(out, path.Base(name)...), data...)
 	}
+	return out
+}
+
+// segmentFiles returns the paths of a partition's segments, in whichever log directory they are.
+func segmentFiles(t *testing.T, c *Cluster, tp cluster.TopicPartition, id int) (names []string) {
+	t.Helper()
+	dirs, err := c.Disk(id).ReadDir("/")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []byte
-	for _, e := range list {
-		if !strings.HasSuffix(e.Name(), ".log") {
-			continue
-		}
-		f, err := c.Disk(id).Open(dir + "/" + e.Name())
-		if err != nil {
+	for _, d := range dirs {
+		dir := path.Join("/", d.Name(), tp.String())
+		list, err := c.Disk(id).ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
-		size, err := f.Size()
-		if err != nil {
-			t.Fatal(err)
+		for _, e := range list {
+			if strings.HasSuffix(e.Name(), ".log") {
+				names = append(names, path.Join(dir, e.Name()))
+			}
 		}
-		data := make([]byte, size)
-		if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-		f.Close()
-		out = append(append(out, e.Name()...), data...)
 	}
-	return out
+	return names
 }
 
 // acked sends n records one by one and wants each acknowledged.

@@ -282,7 +282,8 @@ func (l *Log) Close() error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if e := l.failed.Load(); e != nil {
-		return l.closeFilesLocked()
+		_ = l.closeFilesLocked() // a disk that has failed has been reported already
+		return nil
 	}
 	err := l.settleLocked()
 	l.failed.CompareAndSwap(nil, &StorageError{Dir: l.dir, Op: "use a log after Close", Err: errClosed})

@@ -124,17 +124,26 @@ func (n *Network) dial(ctx context.Context, from, addr string) (net.Conn, error)
 
 // Cut drops everything between the two hosts, both ways, as a cable pulled out: bytes on their way and bytes written from now on do
 // not arrive, and nobody is told. They arrive after [Network.Heal].
-func (n *Network) Cut(a, b string) { n.setCut(a, b, true) }
+func (n *Network) Cut(a, b string) {
+	n.setCut(a, b, true)
+	n.setCut(b, a, true)
+}
 
-// Heal undoes [Network.Cut].
-func (n *Network) Heal(a, b string) { n.setCut(a, b, false) }
+// CutOneWay is Cut in one direction: what from sends does not arrive, and what to sends does. No new connection comes about either way.
+func (n *Network) CutOneWay(from, to string) { n.setCut(from, to, true) }
 
-func (n *Network) setCut(a, b string, cut bool) {
+// Heal undoes [Network.Cut] and [Network.CutOneWay], in both directions.
+func (n *Network) Heal(a, b string) {
+	n.setCut(a, b, false)
+	n.setCut(b, a, false)
+}
+
+func (n *Network) setCut(from, to string, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[link{a, b}], n.cut[link{b, a}] = cut, cut
+	n.cut[link{from, to}] = cut
 	for c := range n.conns {
-		if c.from == a && c.to == b || c.from == b && c.to == a {
+		if c.from == from && c.to == to {
 			c.out.hold(cut)
 		}
 	}

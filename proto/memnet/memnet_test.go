@@ -94,6 +94,36 @@ func TestACutLinkKeepsBytesUntilItHeals(t *testing.T) {
 	})
 }
 
+func TestALinkThatIsCutOneWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New()
+		near, far := pair(t, n)
+		n.CutOneWay("a", "b")
+		near.Write([]byte("x"))
+		far.Write([]byte("y"))
+		b := make([]byte, 1)
+		if _, err := io.ReadFull(near, b); err != nil || b[0] != 'y' {
+			t.Fatalf("read what comes against the cut: %q, %v", b, err)
+		}
+		far.SetReadDeadline(time.Now().Add(time.Hour))
+		if _, err := far.Read(b); !isTimeout(err) {
+			t.Fatalf("read what is cut off: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := n.Dialer("a")(ctx, far.LocalAddr().String()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("dial: %v", err)
+		}
+		n.Heal("b", "a")
+		far.SetReadDeadline(time.Time{})
+		if _, err := io.ReadFull(far, b); err != nil || b[0] != 'x' {
+			t.Fatalf("read after heal: %q, %v", b, err)
+		}
+		near.Close()
+		far.Close()
+	})
+}
+
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()

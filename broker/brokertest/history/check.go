@@ -54,7 +54,7 @@ func (h *History) Check(o Options) (Report, error) {
 		}
 	}
 	var errs []error
-	r.Anomalies = append(r.Anomalies, h.stale...)
+	r.Anomalies = append(r.Anomalies, h.seen...)
 	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), cluster.TopicPartition.Compare) {
 		p := byPartition[tp]
 		if p.log == nil {

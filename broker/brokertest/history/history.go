@@ -27,15 +27,16 @@ type History struct {
 	readers []*Reader
 	finals  map[cluster.TopicPartition]*Reader
 	known   map[cluster.TopicPartition]cluster.Offset // the highest offset that anybody has been told, -1 for none
+	ends    map[cluster.TopicPartition]end            // the last end that a partition said that it has
 	acks    map[string]int                            // acknowledged records by producer
-	stale   []Anomaly
+	seen    []Anomaly                                 // what was wrong when it was recorded
 	lastAck time.Time
 	gap     time.Duration
 }
 
 // New returns an empty history. now is asked for the time of acknowledgements, for the longest gap between two.
 func New(now func() time.Time) *History {
-	return &History{now: now, finals: map[cluster.TopicPartition]*Reader{}, known: map[cluster.TopicPartition]cluster.Offset{}, acks: map[string]int{}}
+	return &History{now: now, finals: map[cluster.TopicPartition]*Reader{}, known: map[cluster.TopicPartition]cluster.Offset{}, ends: map[cluster.TopicPartition]end{}, acks: map[string]int{}}
 }
 
 // outcome is what became of a send.
@@ -77,7 +78,7 @@ func (s *Send) Acked(offset cluster.Offset) {
 	s.outcome, s.offset = acked, offset
 	s.h.acks[s.producer]++
 	if offset <= s.floor && offset >= 0 {
-		s.h.stale = append(s.h.stale, Anomaly{StaleAck, s.tp, fmt.Sprintf("%s was acknowledged at offset %d, and offset %d was known before it was sent", s.value, offset, s.floor)})
+		s.h.seen = append(s.h.seen, Anomaly{StaleAck, s.tp, fmt.Sprintf("%s was acknowledged at offset %d, and offset %d was known before it was sent", s.value, offset, s.floor)})
 	}
 	s.h.learnLocked(s.tp, offset)
 	now := s.h.now()
@@ -103,6 +104,22 @@ func (h *History) knownLocked(tp cluster.TopicPartition) cluster.Offset {
 
 func (h *History) learnLocked(tp cluster.TopicPartition, o cluster.Offset) {
 	h.known[tp] = max(h.knownLocked(tp), o)
+}
+
+// end is where a partition ended, by the leader of an epoch.
+type end struct {
+	offset cluster.Offset
+	epoch  cluster.LeaderEpoch
+}
+
+// End records where a partition ends for consumers, by the leader of an epoch. Call it in the order in which one client asked: neither may go back.
+func (h *History) End(tp cluster.TopicPartition, offset cluster.Offset, epoch cluster.LeaderEpoch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last, ok := h.ends[tp]; ok && (offset < last.offset || epoch < last.epoch) {
+		h.seen = append(h.seen, Anomaly{EndBack, tp, fmt.Sprintf("it ends at offset %d in epoch %d, and ended at %d in epoch %d", offset, epoch, last.offset, last.epoch)})
+	}
+	h.ends[tp] = end{offset, epoch}
 }
 
 // Acknowledged returns how many records of a producer have been acknowledged so far.
@@ -179,6 +196,8 @@ const (
 	Hole Kind = "hole"
 	// StaleAck is an acknowledged offset that had been used before the record was sent.
 	StaleAck Kind = "stale-ack"
+	// EndBack is a partition whose end, as far as consumers may read, went back: within an epoch its high watermark.
+	EndBack Kind = "end-back"
 	// DifferentReplicas are two replicas that hold different bytes below the high watermark, or too few.
 	DifferentReplicas Kind = "different-replicas"
 	// BrokenLog is a replica whose own file makes no sense: a checksum, a gap, a step back.

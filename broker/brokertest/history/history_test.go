@@ -120,6 +120,9 @@ func TestEachAnomalyIsFound(t *testing.T) {
 		"a reader that sees what goes":   {func(w *world) { w.h.Send("c", p0, "gone"); w.live.Got(p0, 6, "gone"); w.send2("d", "other") }, both, "inconsistent-offsets stale-ack"},
 		"a reader that leaves one out":   {func(w *world) { r := w.h.Reader("2"); r.Got(p0, 1, "b1"); r.Got(p0, 3, "b3") }, both, "poll-skip"},
 		"a reader that begins later":     {func(w *world) { r := w.h.Reader("2"); r.Got(p0, 3, "b3"); r.Got(p0, 4, "a4") }, both, ""},
+		"an end that moves on":           {func(w *world) { w.h.End(p0, 4, 1); w.h.End(p0, 4, 2); w.h.End(p1, 0, 0); w.h.End(p0, 6, 2) }, both, ""},
+		"an end that goes back":          {func(w *world) { w.h.End(p0, 4, 1); w.h.End(p0, 3, 1) }, both, "end-back"},
+		"an end of an earlier leader":    {func(w *world) { w.h.End(p0, 4, 2); w.h.End(p0, 5, 1) }, both, "end-back"},
 		"a record whose fate is unknown": {func(w *world) { w.h.Send("c", p0, "?") }, both, ""},
 		"one that was written after all": {func(w *world) { w.h.Send("c", p0, "?").Failed(errors.New("timeout")); w.log = append(w.log, "?") }, both, ""},
 	} {

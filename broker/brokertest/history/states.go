@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ottla/ottla/proto/cluster"
@@ -89,6 +90,11 @@ func (c *Cluster) Partition(tp cluster.TopicPartition, s State, replicas ...clus
 		}
 	}
 	p.last = s
+}
+
+// Deleted records that a topic is gone: what comes later under its name is another one.
+func (c *Cluster) Deleted(topic string) {
+	maps.DeleteFunc(c.partitions, func(tp cluster.TopicPartition, _ *states) bool { return tp.Topic == topic })
 }
 
 // Check returns what must not be, how many leader epochs were seen of all partitions together, and how many controllers' epochs.

@@ -20,6 +20,7 @@ func TestWhatZooKeeperMustNotSay(t *testing.T) {
 		"another controller":       {func(c *Cluster) { c.Controller(cluster.NoBroker, 4); c.Controller(2, 5) }, ""},
 		"the same again":           {func(c *Cluster) { c.Controller(1, 4); c.Partition(p0, state(1, 5, 1, 3), 1, 2, 3) }, ""},
 		"another partition":        {func(c *Cluster) { c.Partition(p1, state(2, 0, 2), 2) }, ""},
+		"made again":               {func(c *Cluster) { c.Deleted("t"); c.Partition(p0, state(2, 0, 2), 2) }, ""},
 		"two leaders in one epoch": {func(c *Cluster) { c.Partition(p0, state(2, 5, 1, 2, 3), 1, 2, 3) }, "two-leaders"},
 		"an epoch that goes back":  {func(c *Cluster) { c.Partition(p0, state(1, 4, 1, 2, 3), 1, 2, 3) }, "epoch-back"},
 		"a deposed controller":     {func(c *Cluster) { s := state(1, 6, 1); s.ControllerEpoch = 3; c.Partition(p0, s, 1, 2, 3) }, "epoch-back"},
