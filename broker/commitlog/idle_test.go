@@ -240,3 +240,55 @@ func TestCompactionWithoutRoomForFiles(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+// TestIndexesAreOpenedWhenThereIsSomethingToWrite: of a partition that nobody has written much to since the segment began, or the start, one file is open.
+func TestIndexesAreOpenedWhenThereIsSomethingToWrite(t *testing.T) {
+	disk := vfs.NewMem()
+	cfg := smallConfig()
+	cfg.SegmentBytes, cfg.SegmentIndexBytes, cfg.IndexIntervalBytes = 1<<20, 1<<20, 1
+	m := openOn(t, disk, cfg)
+	before := disk.OpenFiles()
+	l, err := m.GetOrCreate(orders, cluster.TopicID{1}, true, cfg)
+	must(t, err)
+	appendValues(t, l, 0, 1, "little")
+	if n := disk.OpenFiles() - before; n != 1 {
+		t.Errorf("%d files are open of a new partition", n)
+	}
+	for i := range 2 * tailEntries {
+		appendValues(t, l, 0, int64(2+i), "little")
+	}
+	if n := disk.OpenFiles() - before; n != filesWhileWritten {
+		t.Errorf("%d files are open of a partition that was written to", n)
+	}
+	must(t, m.Close(t.Context()))
+	m = openOn(t, disk, cfg)
+	l, _ = m.Get(orders)
+	if n := disk.OpenFiles() - before - m.idle.stats().Idle; n != 1 {
+		t.Errorf("%d files are open after a start that may not be closed", n)
+	}
+	appendValues(t, l, 0, 1000, "little")
+	if got, err := checkAll(l); err != nil || len(got) != 2+2*tailEntries {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+}
+
+// TestIndexEntriesAreLeftOutWithoutDescriptors appends on while no file can be opened: the indexes have a gap, and nothing else is amiss.
+func TestIndexEntriesAreLeftOutWithoutDescriptors(t *testing.T) {
+	disk := vfs.NewMem()
+	out := &vfs.Toggle{Inner: vfs.OnBase("*index", vfs.OnOps(vfs.Fail(syscall.EMFILE), vfs.OpOpen))}
+	cfg := smallConfig()
+	cfg.SegmentBytes, cfg.SegmentIndexBytes, cfg.IndexIntervalBytes = 1<<20, 1<<20, 1
+	l := newLogOn(t, vfs.Inject(disk, out), cfg)
+	out.Set(true)
+	for i := range 2 * tailEntries {
+		appendValues(t, l, 0, int64(i), "little")
+	}
+	out.Set(false)
+	for i := range 2 * tailEntries {
+		appendValues(t, l, 0, int64(2*tailEntries+i), "little")
+	}
+	must(t, l.Flush())
+	if got, err := checkAll(l); err != nil || len(got) != 4*tailEntries || l.Err() != nil {
+		t.Errorf("%d records, %v, %v", len(got), err, l.Err())
+	}
+}

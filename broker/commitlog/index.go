@@ -44,6 +44,8 @@ type index struct {
 	last  indexEntry // the newest entry, of the appending goroutine; meaningless while count is 0
 	count int        // entries in all, of the appending goroutine
 
+	held atomic.Bool // the file is kept open, see hold
+
 	writing   turn // guards persisted and writes to the file; the indexes of a segment share it
 	persisted int  // entries in the file, also those that tail has too
 }
@@ -65,6 +67,20 @@ const scratchSize = 4096
 
 func newIndex(h *handle, writing turn, base cluster.Offset, size int) *index {
 	return &index{handle: h, writing: writing, base: base, size: size}
+}
+
+// hold keeps the file open once it is, because it is being written or is not yet on disk. It may be called again.
+func (x *index) hold() {
+	if !x.held.Swap(true) {
+		x.keep()
+	}
+}
+
+// rest ends what hold began.
+func (x *index) rest() {
+	if x.held.Swap(false) {
+		x.free()
+	}
 }
 
 // put encodes an entry.
@@ -98,6 +114,7 @@ func (x *index) capacity(bytes int) int { return max(bytes/x.size, 2) }
 
 // activate preallocates the file of a segment that is to be appended to.
 func (x *index) activate(maxBytes int) error {
+	x.hold()
 	f, err := x.get()
 	if err != nil {
 		return err
@@ -109,6 +126,7 @@ func (x *index) activate(maxBytes int) error {
 // reset replaces all entries and preallocates the file. The old entries are cut off first, so that what is beyond the new
 // ones reads as zeros.
 func (x *index) reset(entries []indexEntry, maxBytes int) error {
+	x.hold()
 	f, err := x.get()
 	if err != nil {
 		return err
@@ -188,11 +206,14 @@ func (x *index) readEntry(i int) (indexEntry, error) {
 	return x.entry(p), nil
 }
 
-// append adds an entry whose key is above all others. It writes to the file only when the tail is full.
+// append adds an entry whose key is above all others. It writes to the file only when the tail is full. While the file cannot be opened because
+// the process has no descriptors left, entries are left out: an index is sparse.
 func (x *index) append(e indexEntry) error {
 	t := x.tail.Load()
 	if t != nil && t.n.Load() == tailEntries {
-		if err := x.persist(); err != nil {
+		if err := x.persist(); scarce(err) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		x.fileCount.Store(int64(x.count))
@@ -226,6 +247,7 @@ func (x *index) persist() error {
 	if from >= n {
 		return nil
 	}
+	x.hold()
 	f, err := x.get()
 	if err != nil {
 		return err
@@ -248,6 +270,7 @@ func (x *index) seal() error {
 	if err := x.persist(); err != nil {
 		return err
 	}
+	x.hold()
 	f, err := x.get()
 	if err != nil {
 		return err

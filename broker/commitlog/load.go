@@ -376,6 +376,11 @@ func (d *loader) finish(end cluster.Offset) error {
 	if err := errors.Join(active.idx.activate(d.config.SegmentIndexBytes), active.tidx.activate(d.config.SegmentIndexBytes)); err != nil {
 		return err
 	}
+	if d.clean {
+		if err := active.restIndexes(); err != nil {
+			return err
+		}
+	}
 	active.begin(&d.config, d.now())
 	active.unsynced.Store(true)
 	for _, s := range d.segments[:len(d.segments)-1] {

@@ -115,6 +115,9 @@ func createSegment(fsys vfs.FS, idle *idleFiles, dir string, base cluster.Offset
 	}
 	s.begin(cfg, now)
 	s.unsynced.Store(true)
+	if err := s.restIndexes(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return s, nil
 }
 
@@ -304,19 +307,33 @@ func (s *segment) syncSealed() error {
 // keep keeps the files open, once they are, because they are being written or are not yet on disk.
 func (s *segment) keep() {
 	if !s.kept.Swap(true) {
-		for _, h := range s.handles() {
-			h.keep()
-		}
+		s.log.keep()
+		s.txn.keep()
 	}
+	s.idx.hold()
+	s.tidx.hold()
 }
 
 // free ends what keep began: from now on the files are closed when there are too many.
 func (s *segment) free() {
 	if s.kept.Swap(false) {
-		for _, h := range s.handles() {
-			h.free()
+		s.log.free()
+		s.txn.free()
+	}
+	s.idx.rest()
+	s.tidx.rest()
+}
+
+// restIndexes closes the index files of a segment that is appended to, until there is something to write to them: a broker may have thousands of
+// partitions that nobody writes much to. Nothing in them may be waiting for a sync.
+func (s *segment) restIndexes() error {
+	for _, x := range [...]*index{s.idx, s.tidx} {
+		x.rest()
+		if err := x.release(); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // handles are the files of a segment, the .log file last.
