@@ -78,11 +78,43 @@ func (r *real) litter(data []byte) {
 		r.must(err)
 		r.equal(path+" is left", there, false)
 	}
+	// Deleted, a topic that nobody understands is gone.
+	r.equal("outcome", outcomes(r.members[3].controller.DeleteTopics(ctx, []string{"garbage"}, time.Minute)), []string{"garbage: -1 x -1 id=false"})
+	r.settle()
+	for _, path := range []string{"/brokers/topics/garbage", "/config/topics/garbage", "/admin/delete_topics/garbage"} {
+		_, there, err := s.Exists(ctx, path)
+		r.must(err)
+		r.equal(path+" is left", there, false)
+	}
 	// Repaired by hand, the topic is there again.
 	r.must(s.Delete(ctx, "/brokers/ids/7", zk.AnyVersion))
 	r.overwrite(s, "/brokers/topics/a", []byte(`{"version":1,"partitions":{"0":[3]}}`))
 	r.settle()
 	r.equal("leaders", r.states(3, "a", 1), []string{"3/2/[3]/2"})
+}
+
+// TestOnZooKeeperARegistrationBecomesGarbage writes nonsense over the registration of a broker that lives. It goes on to live and lead, until its
+// session ends.
+func TestOnZooKeeperARegistrationBecomesGarbage(t *testing.T) {
+	withZooKeeper(t, 2, func(r *real) {
+		spec := TopicSpec{Name: "a", NumPartitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {2, 1}}}
+		r.equal("outcome", outcomes(r.members[1].controller.CreateTopics(ctx, []TopicSpec{spec}, time.Minute, false)), []string{"a: 1 x 2 id=true"})
+		s := r.members[1].client.Session()
+		good, _, err := s.Get(ctx, znode.BrokerPath(2))
+		r.must(err)
+		r.overwrite(s, znode.BrokerPath(2), []byte("{"))
+		r.settle()
+		r.equal("leaders", r.states(1, "a", 1), []string{"2/0/[2 1]/1"})
+		r.equal("brokers", r.members[1].controller.Stats().Counts.Brokers, 2)
+		r.overwrite(s, znode.BrokerPath(2), good)
+		r.settle()
+		r.equal("leaders", r.states(1, "a", 1), []string{"2/0/[2 1]/1"})
+		r.overwrite(s, znode.BrokerPath(2), nil)
+		r.settle()
+		r.stop(2)
+		r.settle()
+		r.equal("leaders", r.states(1, "a", 1), []string{"1/1/[1]/1"})
+	})
 }
 
 // overwrite writes a node, made if it is not there.

@@ -47,8 +47,8 @@ type Power interface {
 	Sync(ctx context.Context) error
 	// SetUpFeatures writes /feature if it does not exist.
 	SetUpFeatures(ctx context.Context) error
-	// Brokers, TopicNames, Topics and Deletions read, and watch what they read. Topics leaves out those that do not exist, and those
-	// whose nodes cannot be understood; it makes up ids for those that have none.
+	// Brokers, TopicNames, Topics and Deletions read, and watch what they read. Topics leaves out those that do not exist; those whose nodes cannot be
+	// understood have neither partitions nor an id. It makes up ids for the others that have none.
 	Brokers(ctx context.Context) ([]state.Broker, error)
 	TopicNames(ctx context.Context) ([]string, error)
 	Topics(ctx context.Context, names []string) ([]state.Topic, error)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -158,6 +160,7 @@ type power struct {
 	hints
 	session *session
 	tx      *store.FencedTx
+	known   map[cluster.BrokerID]state.Broker // as last read
 }
 
 // Epoch implements [Power].
@@ -189,17 +192,24 @@ func (p *power) tolerate(err error) error {
 	return meaning(err)
 }
 
-// Brokers implements [Power].
+// Brokers implements [Power]. A broker whose registration has become unreadable stays what it was.
 func (p *power) Brokers(ctx context.Context) ([]state.Broker, error) {
 	infos, err := p.session.st.Brokers(ctx, p.w)
 	if err := p.tolerate(err); err != nil {
 		return nil, err
 	}
-	out := make([]state.Broker, 0, len(infos))
+	now := make(map[cluster.BrokerID]state.Broker, len(infos))
 	for id, info := range infos {
-		out = append(out, state.Broker{ID: id, Epoch: info.Epoch, Endpoints: info.Endpoints, Rack: info.Rack})
+		b := state.Broker{ID: id, Epoch: info.Epoch, Endpoints: info.Endpoints, Rack: info.Rack}
+		if len(b.Endpoints) == 0 {
+			if b = p.known[id]; b.Epoch != info.Epoch {
+				continue
+			}
+		}
+		now[id] = b
 	}
-	return out, nil
+	p.known = now
+	return slices.Collect(maps.Values(now)), nil
 }
 
 // TopicNames implements [Power].
@@ -211,6 +221,7 @@ func (p *power) TopicNames(ctx context.Context) ([]string, error) {
 // Topics implements [Power].
 func (p *power) Topics(ctx context.Context, names []string) ([]state.Topic, error) {
 	infos, err := p.session.st.ReadTopics(ctx, p.w, names)
+	unreadable := store.CorruptPaths(err)
 	if err := p.tolerate(err); err != nil {
 		return nil, err
 	}
@@ -218,6 +229,9 @@ func (p *power) Topics(ctx context.Context, names []string) ([]state.Topic, erro
 	for _, name := range names {
 		info, ok := infos[name]
 		if !ok {
+			if slices.Contains(unreadable, znode.TopicPath(name)) {
+				out = append(out, state.Topic{Name: name})
+			}
 			continue
 		}
 		t := state.Topic{Name: name, ID: info.ID, Assignments: make(map[int32]state.Assignment, len(info.Replicas))}

@@ -59,7 +59,7 @@ type TopicChange struct {
 	// Names holds all topics.
 	Names []string
 	// Added describes the topics among Names that [Machine.HasTopic] does not know. One that could not be read is left out; it is
-	// not known then.
+	// not known then. One that could not be understood has neither partitions nor an id: it can be deleted, and it is there once it has been repaired.
 	Added []Topic
 }
 

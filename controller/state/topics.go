@@ -42,6 +42,10 @@ func (e TopicChange) handle(m *Machine) {
 			continue
 		}
 		created = append(created, m.learnTopic(added)...)
+		if len(added.Assignments) == 0 {
+			m.note(Warn, "a topic has no partitions, or its node cannot be understood", "topic", added.Name)
+			continue
+		}
 		m.note(Info, "a topic was created", "topic", added.Name, "id", added.ID, "assignment", formatAssignments(added.Assignments))
 	}
 	if len(created) > 0 {
@@ -172,6 +176,12 @@ func (e PartitionsModified) handle(m *Machine) {
 		m.note(Warn, "the topic is being deleted, no partitions can be added", "topic", t.name)
 		m.rewriteTopic(t.name, t.id, t.allAssignments())
 		return
+	}
+	if t.id.IsZero() && !e.Topic.ID.IsZero() { // its node could not be understood until now
+		m.addTopic(t.name, e.Topic.ID)
+		if e.Topic.NewID {
+			m.rewriteTopic(t.name, t.id, e.Topic.Assignments)
+		}
 	}
 	var created []*partition
 	for _, index := range added {

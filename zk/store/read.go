@@ -47,7 +47,8 @@ func (st *Store) BrokerIDs(ctx context.Context, r Reader) ([]cluster.BrokerID, e
 	return ids, bad.err()
 }
 
-// Brokers reads all live brokers. With a watcher it sets the watch on their coming and going and on each registration.
+// Brokers reads all live brokers. Of one whose registration cannot be decoded only id, epoch and version are known, and its node is in the error. With
+// a watcher it sets the watch on their coming and going and on each registration.
 func (st *Store) Brokers(ctx context.Context, r Reader) (map[cluster.BrokerID]BrokerInfo, error) {
 	ids, err := st.BrokerIDs(ctx, r)
 	var bad corruption
@@ -61,7 +62,7 @@ func (st *Store) Brokers(ctx context.Context, r Reader) (map[cluster.BrokerID]Br
 			return BrokerInfo{}, false, err
 		}
 		b, err := znode.DecodeBroker(path, data)
-		return BrokerInfo{ID: id, Epoch: cluster.BrokerEpoch(stat.Czxid), Version: stat.Version, Broker: b}, err == nil, err
+		return BrokerInfo{ID: id, Epoch: cluster.BrokerEpoch(stat.Czxid), Version: stat.Version, Broker: b}, true, err
 	})
 	if err := bad.note(err); err != nil {
 		return nil, fmt.Errorf("read the brokers: %w", err)
@@ -231,6 +232,23 @@ func (st *Store) Feature(ctx context.Context, r Reader) (f znode.Feature, versio
 	return f, stat.Version, err == nil, err
 }
 
+// CorruptPaths lists the nodes that could not be decoded, from the error of a read of many nodes.
+func CorruptPaths(err error) []string {
+	switch e := err.(type) {
+	case *znode.CorruptError:
+		return []string{e.Path}
+	case interface{ Unwrap() error }:
+		return CorruptPaths(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var paths []string
+		for _, one := range e.Unwrap() {
+			paths = append(paths, CorruptPaths(one)...)
+		}
+		return paths
+	}
+	return nil
+}
+
 // children lists the children of a node in alphabetical order. A missing node has none.
 func children(ctx context.Context, r Reader, path string) ([]string, error) {
 	names, _, err := r.Children(ctx, path)
@@ -250,7 +268,8 @@ func get(ctx context.Context, r Reader, path string) (data []byte, stat zk.Stat,
 	return data, stat, err == nil, err
 }
 
-// readAll reads something for each key, many at a time. Keys without a value are left out, corrupt ones reported.
+// readAll reads something for each key, many at a time. Keys without a value are left out, corrupt ones reported; what is known of those is returned
+// if read says that it is a value.
 func readAll[K comparable, V any](ctx context.Context, keys []K, read func(context.Context, K) (V, bool, error)) (map[K]V, error) {
 	var mu sync.Mutex
 	var bad corruption
@@ -258,7 +277,9 @@ func readAll[K comparable, V any](ctx context.Context, keys []K, read func(conte
 	err := each(ctx, len(keys), func(ctx context.Context, i int) error {
 		v, ok, err := read(ctx, keys[i])
 		if err != nil {
-			return bad.note(err)
+			if err := bad.note(err); err != nil {
+				return err
+			}
 		}
 		if ok {
 			mu.Lock()

@@ -601,10 +601,16 @@ func TestCorruptNodesAreReportedAndDoNotHideTheOthers(t *testing.T) {
 	}
 	topics, err := st.ReadTopics(ctx, nil, append(names, "bad"))
 	check("topics", len(topics), 2, err, "/brokers/topics/bad")
+	if paths := CorruptPaths(err); !slices.Equal(paths, []string{"/brokers/topics/bad"}) {
+		t.Errorf("corrupt paths %v", paths)
+	}
 	states, err := st.PartitionStates(ctx, []cluster.TopicPartition{{Topic: "good1"}, {Topic: "bad"}, {Topic: "good2"}})
 	check("states", len(states), 2, err, "/brokers/topics/bad/partitions/0/state")
 	brokers, err := st.Brokers(ctx, nil)
-	check("brokers", len(brokers), 1, err, "/brokers/ids/7", "seven")
+	check("brokers", len(brokers), 2, err, "/brokers/ids/7", "seven")
+	if b := brokers[7]; b.ID != 7 || b.Epoch <= 0 || len(b.Endpoints) != 0 {
+		t.Errorf("of a corrupt registration is known: %+v", b)
+	}
 	configs, err := st.Configs(ctx, znode.TopicEntity)
 	check("configs", len(configs), 2, err, "/config/topics/bad")
 	changes, err := st.ConfigChanges(ctx, nil, -1)
