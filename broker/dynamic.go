@@ -95,6 +95,8 @@ func (b *Broker) settingsChanged(before, after *config.Server) {
 		b.controller.UncleanElectionDisabled()
 	}
 	b.logs.SetCleaner(cleanerConfig(after))
+	b.logs.SetProducerIDExpiration(after.Milliseconds("producer.id.expiration.ms"))
+	b.replicas.SetFetchers(after.Int("num.replica.fetchers"))
 	b.throttle(after)
 }
 

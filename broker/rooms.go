@@ -29,21 +29,23 @@ func (b *Broker) openLogs(ctx context.Context) error {
 	s := b.settings.current()
 	var err error
 	b.logs, err = commitlog.OpenManager(ctx, commitlog.ManagerConfig{
-		FS:                 b.cfg.FS,
-		Dirs:               s.LogDirs(),
-		Locks:              b.dirs,
-		BrokerID:           b.id,
-		ClusterID:          b.clusterID,
-		Defaults:           logConfig(s.EffectiveTopic(nil)),
-		TopicConfig:        b.settings.logConfig,
-		RecoveryThreads:    min(s.Int("num.recovery.threads.per.data.dir"), maxRecoveryThreads),
-		CheckpointInterval: s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
-		RetentionInterval:  s.Milliseconds("log.retention.check.interval.ms"),
-		HighWatermark:      b.highWatermark,
-		Cleaner:            cleanerConfig(s),
-		Logger:             b.log.Named("log"),
-		Now:                time.Now,
-		OnDirFailure:       b.dirFailed,
+		FS:                      b.cfg.FS,
+		Dirs:                    s.LogDirs(),
+		Locks:                   b.dirs,
+		BrokerID:                b.id,
+		ClusterID:               b.clusterID,
+		Defaults:                logConfig(s.EffectiveTopic(nil)),
+		TopicConfig:             b.settings.logConfig,
+		RecoveryThreads:         min(s.Int("num.recovery.threads.per.data.dir"), maxRecoveryThreads),
+		CheckpointInterval:      s.Milliseconds("log.flush.offset.checkpoint.interval.ms"),
+		StartCheckpointInterval: s.Milliseconds("log.flush.start.offset.checkpoint.interval.ms"),
+		RetentionInterval:       s.Milliseconds("log.retention.check.interval.ms"),
+		HighWatermark:           b.highWatermark,
+		ProducerIDExpiration:    s.Milliseconds("producer.id.expiration.ms"),
+		Cleaner:                 cleanerConfig(s),
+		Logger:                  b.log.Named("log"),
+		Now:                     time.Now,
+		OnDirFailure:            b.dirFailed,
 	})
 	if err != nil {
 		return err
@@ -98,7 +100,7 @@ func (b *Broker) openListeners(context.Context) error {
 
 // openReplicas starts the room that plays the roles which the controller gives.
 func (b *Broker) openReplicas(context.Context) error {
-	s := b.cfg.Settings
+	s := b.settings.current()
 	b.peers = peer.New(peer.Config{
 		BrokerID:          b.id,
 		Metadata:          b.metadata,
@@ -126,11 +128,11 @@ func (b *Broker) openReplicas(context.Context) error {
 		NearestReplica:       s.ReadFromNearestReplica(),
 		Fetch: replica.FetchSettings{
 			Fetchers:          s.Int("num.replica.fetchers"),
-			MaxWait:           s.Milliseconds("replica.fetch.wait.max.ms"),
+			MaxWait:           max(s.Milliseconds("replica.fetch.wait.max.ms"), time.Millisecond),
 			MinBytes:          s.Int("replica.fetch.min.bytes"),
-			MaxBytes:          s.Int("replica.fetch.response.max.bytes"),
-			PartitionMaxBytes: s.Int("replica.fetch.max.bytes"),
-			Backoff:           s.Milliseconds("replica.fetch.backoff.ms"),
+			MaxBytes:          max(s.Int("replica.fetch.response.max.bytes"), 1),
+			PartitionMaxBytes: max(s.Int("replica.fetch.max.bytes"), 1),
+			Backoff:           max(s.Milliseconds("replica.fetch.backoff.ms"), time.Millisecond),
 		},
 		Now:    time.Now,
 		Logger: b.log.Named("replica"),

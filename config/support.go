@@ -29,7 +29,7 @@ var noEffect = func() map[string]string {
 		notYet: {
 			"max.connections.per.ip.overrides", "max.connection.creation.rate",
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
-			"log.dir.failure.timeout.ms", "log.flush.start.offset.checkpoint.interval.ms",
+			"log.dir.failure.timeout.ms",
 			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads",
 			"request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
 		},
@@ -47,7 +47,7 @@ var noEffect = func() map[string]string {
 	}
 	for _, name := range []string{ // rows of those tables that do count
 		"offsets.topic.num.partitions", "offsets.topic.replication.factor", "transaction.state.log.num.partitions", "transaction.state.log.replication.factor",
-		"replication.quota.window.num", "replication.quota.window.size.seconds",
+		"replication.quota.window.num", "replication.quota.window.size.seconds", "producer.id.expiration.ms",
 		"authorizer.class.name", "zookeeper.ssl.client.enable", // refused below
 	} {
 		delete(m, name)

@@ -18,7 +18,7 @@ import (
 func TestABrokerRunsWithEveryNumberThatItsSettingsMayHave(t *testing.T) {
 	// With these values nothing can be written, as it has to be.
 	stops := map[string]bool{
-		"message.max.bytes=0": true, "message.max.bytes=1": true, "socket.request.max.bytes=1": true, "min.insync.replicas=2147483647": true,
+		"message.max.bytes=0": true, "message.max.bytes=1": true, "socket.request.max.bytes=1": true,
 		"default.replication.factor=2147483647": true, "num.partitions=2147483647": true,
 	}
 	for _, k := range config.BrokerKeys() {

@@ -206,9 +206,22 @@ func (d *logDir) writeHighWatermarks(offsets offsetsByLog) error {
 
 // checkpoint writes both checkpoints.
 func (d *logDir) checkpoint() error {
+	if err := d.checkpointRecoveryPoints(); err != nil {
+		return err
+	}
+	return d.checkpointLogStarts()
+}
+
+// checkpointRecoveryPoints writes recovery-point-offset-checkpoint; an error takes the directory offline.
+func (d *logDir) checkpointRecoveryPoints() error {
 	if err := d.writeRecoveryPoints(); err != nil {
 		return d.fail("write recovery points", err)
 	}
+	return nil
+}
+
+// checkpointLogStarts writes log-start-offset-checkpoint; an error takes the directory offline.
+func (d *logDir) checkpointLogStarts() error {
 	if err := d.writeLogStarts(); err != nil {
 		return d.fail("write log start offsets", err)
 	}

@@ -36,9 +36,9 @@ type ManagerConfig struct {
 	// RecoveryThreads is num.recovery.threads.per.data.dir: how many logs of a directory are loaded, and closed, at a time; 0
 	// means 1.
 	RecoveryThreads int
-	// CheckpointInterval is log.flush.offset.checkpoint.interval.ms and log.flush.start.offset.checkpoint.interval.ms; 0
-	// means a minute.
-	CheckpointInterval time.Duration
+	// CheckpointInterval is log.flush.offset.checkpoint.interval.ms, StartCheckpointInterval is
+	// log.flush.start.offset.checkpoint.interval.ms; 0 means a minute.
+	CheckpointInterval, StartCheckpointInterval time.Duration
 	// FlushCheckInterval is how often flush.ms is looked at (log.flush.scheduler.interval.ms), and deleted partitions whose
 	// delay is over are removed; 0 means a second.
 	FlushCheckInterval time.Duration
@@ -100,6 +100,9 @@ func (c ManagerConfig) withDefaults() ManagerConfig {
 	c.RecoveryThreads = max(c.RecoveryThreads, 1)
 	if c.CheckpointInterval <= 0 {
 		c.CheckpointInterval = time.Minute
+	}
+	if c.StartCheckpointInterval <= 0 {
+		c.StartCheckpointInterval = time.Minute
 	}
 	if c.FlushCheckInterval <= 0 {
 		c.FlushCheckInterval = time.Second

@@ -320,6 +320,8 @@ func (m *Manager) run(d *logDir) {
 	defer flush.Stop()
 	checkpoint := time.NewTicker(m.cfg.CheckpointInterval)
 	defer checkpoint.Stop()
+	starts := time.NewTicker(m.cfg.StartCheckpointInterval)
+	defer starts.Stop()
 	expiry := time.NewTicker(m.cfg.ProducerIDExpirationCheckInterval)
 	defer expiry.Stop()
 	retention := time.NewTimer(retentionDelay)
@@ -339,7 +341,9 @@ func (m *Manager) run(d *logDir) {
 		case <-expiry.C:
 			d.expireProducers(m.cfg.Now())
 		case <-checkpoint.C:
-			_ = d.checkpoint() // an error has taken the directory offline
+			_ = d.checkpointRecoveryPoints() // an error has taken the directory offline
+		case <-starts.C:
+			_ = d.checkpointLogStarts()
 		case <-retention.C:
 			now := m.cfg.Now()
 			if guard.jumped(now) {

@@ -373,17 +373,26 @@ type fetchers struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	running map[fetcherKey]*fetcher
-	of      map[cluster.TopicPartition]fetcherKey
-	count   map[fetcherKey]int
-	closed  bool
-	alive   sync.WaitGroup
+	mu        sync.Mutex
+	perLeader int // num.replica.fetchers
+	running   map[fetcherKey]*fetcher
+	of        map[cluster.TopicPartition]following
+	count     map[fetcherKey]int
+	closed    bool
+	alive     sync.WaitGroup
+}
+
+// following says who copies a partition, and in which leader epoch.
+type following struct {
+	fetcherKey
+	p     *Partition
+	epoch cluster.LeaderEpoch
 }
 
 func newFetchers(m *Manager) *fetchers {
 	s := &fetchers{
-		m: m, running: make(map[fetcherKey]*fetcher), of: make(map[cluster.TopicPartition]fetcherKey), count: make(map[fetcherKey]int),
+		m: m, perLeader: m.cfg.Fetch.Fetchers,
+		running: make(map[fetcherKey]*fetcher), of: make(map[cluster.TopicPartition]following), count: make(map[fetcherKey]int),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -400,12 +409,12 @@ func (s *fetchers) assign(p *Partition, leader cluster.BrokerID, epoch cluster.L
 	if s.closed {
 		return
 	}
-	key := fetcherKey{leader, state.FetcherIndex(p.tp, s.m.cfg.Fetch.Fetchers)}
-	if old, ok := s.of[p.tp]; !ok || old != key {
+	key := fetcherKey{leader, state.FetcherIndex(p.tp, s.perLeader)}
+	if old, ok := s.of[p.tp]; !ok || old.fetcherKey != key {
 		s.unassignLocked(p.tp)
-		s.of[p.tp] = key
 		s.count[key]++
 	}
+	s.of[p.tp] = following{key, p, epoch}
 	f := s.running[key]
 	if f == nil {
 		log := s.m.cfg.Logger.With("leader", int32(leader), "fetcher", key.index)
@@ -424,13 +433,13 @@ func (s *fetchers) unassign(tp cluster.TopicPartition) {
 }
 
 func (s *fetchers) unassignLocked(tp cluster.TopicPartition) {
-	key, ok := s.of[tp]
+	old, ok := s.of[tp]
 	if !ok {
 		return
 	}
 	delete(s.of, tp)
-	s.count[key]--
-	s.running[key].remove(tp)
+	s.count[old.fetcherKey]--
+	s.running[old.fetcherKey].remove(tp)
 }
 
 // settle makes what was assigned count, and ends the fetchers that have nothing to copy (F§2.10).
@@ -445,6 +454,31 @@ func (s *fetchers) settle() {
 			delete(s.count, key)
 		}
 	}
+}
+
+// resize spreads the partitions of each leader over another number of fetchers. The caller holds Manager.orders. No fetcher begins before all have
+// ended: two that copy one partition in the same leader epoch could undo what the other has appended.
+func (s *fetchers) resize(perLeader int) {
+	s.mu.Lock()
+	if s.closed || perLeader == s.perLeader {
+		s.mu.Unlock()
+		return
+	}
+	s.m.cfg.Logger.Info("spreading partitions over another number of fetchers for each leader", "from", s.perLeader, "to", perLeader, "partitions", len(s.of))
+	s.perLeader = perLeader
+	all := s.of
+	for _, f := range s.running {
+		f.cancel()
+	}
+	s.of = make(map[cluster.TopicPartition]following, len(all))
+	clear(s.running)
+	clear(s.count)
+	s.mu.Unlock()
+	s.alive.Wait()
+	for _, a := range all {
+		s.assign(a.p, a.leader, a.epoch)
+	}
+	s.settle()
 }
 
 // close ends all fetchers and waits for them.

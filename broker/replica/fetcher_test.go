@@ -440,6 +440,51 @@ func TestANewPartitionNeedNotWaitForNewsOfTheOthers(t *testing.T) {
 	})
 }
 
+func TestTheNumberOfFetchersChanges(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		another := s.b.state(2, 5, 1, 2, 3)
+		another.TopicPartition.Partition = 1
+		s.order(another)
+		both := s.next()
+		if len(both.req.Set) == 1 { // of before the order
+			both = s.next()
+		}
+		if len(both.req.Set) != 2 {
+			t.Fatalf("one fetcher sets %v", both.req.Set)
+		}
+		s.m.SetFetchers(2)
+		if both.ctx.Err() == nil {
+			t.Error("the only fetcher goes on beside the new ones")
+		}
+		a, b := s.next(), s.next()
+		if len(a.req.Set) != 1 || len(b.req.Set) != 1 || a.req.Set[0].TopicPartition == b.req.Set[0].TopicPartition {
+			t.Fatalf("two fetchers set %v and %v", a.req.Set, b.req.Set)
+		}
+		s.m.SetFetchers(2)
+		s.silent(time.Minute)
+		if a.ctx.Err() != nil || b.ctx.Err() != nil {
+			t.Error("the same number disturbs the fetchers")
+		}
+		for _, x := range []exchange{a, b} {
+			x.answer <- &wire.FetchResponse{Topics: []wire.FetchTopic{{Name: "orders", Partitions: []wire.FetchPartition{
+				{Index: x.req.Set[0].TopicPartition.Partition, HighWatermark: 2, Records: sent(t, 0, 2, 5)},
+			}}}}
+		}
+		s.next()
+		s.next()
+		s.m.SetFetchers(1)
+		x := s.next()
+		if len(x.req.Set) != 2 || x.req.Set[0].Offset != 2 || x.req.Set[1].Offset != 2 {
+			t.Errorf("one fetcher again sets %v", x.req.Set)
+		}
+		s.order(s.b.state(self, 6, 1, 2, 3))
+		x.answer <- &wire.FetchResponse{}
+		if x = s.next(); !slices.Equal(x.req.Forget, []cluster.TopicPartition{orders0}) {
+			t.Errorf("after a partition has left: %+v", x.req)
+		}
+	})
+}
+
 func TestAFailedDiskEndsFollowing(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		x := s.next()

@@ -18,6 +18,8 @@ const (
 	MaxTimestamp = -3
 	// EarliestLocalTimestamp asks for the first offset on local disk, which is the first offset.
 	EarliestLocalTimestamp = -4
+	// LatestTieredTimestamp asks for the end of what is in tiered storage: no offset, because there is none.
+	LatestTieredTimestamp = -5
 )
 
 // ListedOffset is an answer of [Partition.ListOffset]. Unknown parts are -1.
@@ -58,6 +60,8 @@ func (p *Partition) ListOffset(r *Reader, timestamp int64, current cluster.Leade
 	case timestamp == EarliestTimestamp || timestamp == EarliestLocalTimestamp:
 		start := p.log.LogStartOffset()
 		return ListedOffset{start, -1, epoch.At(p.log.EpochEntries(), start)}, nil
+	case timestamp == LatestTieredTimestamp:
+		return nothingListed, nil
 	case timestamp < 0 && timestamp != MaxTimestamp:
 		return nothingListed, kerr.InvalidRequest.With(fmt.Sprintf("timestamp %d has no meaning", timestamp))
 	}

@@ -62,7 +62,7 @@ type Config struct {
 
 // FetchSettings says how a follower fetches. Zero values mean Kafka's defaults.
 type FetchSettings struct {
-	// Fetchers is num.replica.fetchers, for each leader.
+	// Fetchers is num.replica.fetchers, for each leader; see [Manager.SetFetchers].
 	Fetchers int
 	// MaxWait is replica.fetch.wait.max.ms.
 	MaxWait time.Duration
@@ -269,6 +269,15 @@ func (m *Manager) configurePartition(p *Partition) {
 	m.settings.Unlock()
 	if p.advance() {
 		p.watchers.tell(WatermarkMoved)
+	}
+}
+
+// SetFetchers changes num.replica.fetchers: over how many fetchers the partitions of each leader are spread. It waits until the present ones have ended.
+func (m *Manager) SetFetchers(perLeader int) {
+	m.orders.Lock()
+	defer m.orders.Unlock()
+	if m.fetchers != nil {
+		m.fetchers.resize(max(perLeader, 1))
 	}
 }
 

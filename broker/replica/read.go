@@ -118,7 +118,10 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 	watermark := p.HighWatermark()
 	end := p.log.LogEndOffset()
 	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end, Preferred: cluster.NoBroker}
-	// The epochs before the range: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
+	if pos.Offset < res.LogStart { // whatever it has read, nothing here goes on from there
+		return outOfRange(res.LogStart)
+	}
+	// The epochs before the end: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
 	// A consumer that says what it has read last learns in the same way that it has been truncated (KIP-320).
 	if pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
 		d, diverging, code := state.Diverging(pos.LastFetchedEpoch, pos.Offset, p.epochEnd(pos.LastFetchedEpoch))
@@ -130,7 +133,7 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 			return res
 		}
 	}
-	if pos.Offset < res.LogStart || pos.Offset > end {
+	if pos.Offset > end {
 		return outOfRange(res.LogStart)
 	}
 	if st.Role == state.Leading {
