@@ -9,6 +9,12 @@ import (
 	"github.com/ottla/ottla/proto/kerr"
 )
 
+// What is logged about single partitions of an order.
+const (
+	orderRefused = "order of the controller refused"
+	notStopped   = "replica not stopped"
+)
+
 // ApplyLeaderAndISR carries out an order that assigns roles (F§2.10). code is for the whole order; if it is not [kerr.None] nothing was
 // done. Otherwise there is an outcome for each partition, in order; an order that was carried out already is answered with
 // STALE_CONTROLLER_EPOCH. The first order starts the loop that notes high watermarks.
@@ -20,16 +26,18 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 		return code, nil
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
+	var refused sparing
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
 		code, err := m.applyLocked(s)
 		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
-		if code != kerr.None {
-			m.cfg.Logger.Warn("order of the controller refused", "partition", s.TopicPartition.String(), "code", code.Name(),
+		if code != kerr.None && refused.next() {
+			m.cfg.Logger.Warn(orderRefused, "partition", s.TopicPartition.String(), "code", code.Name(),
 				"controller", int32(order.ControllerID), "controller-epoch", int32(order.ControllerEpoch),
 				"leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch), "error", err)
 		}
 	}
+	refused.end(m.cfg.Logger, orderRefused)
 	if m.fetchers != nil {
 		m.fetchers.settle()
 		m.alterer.begin()
@@ -44,7 +52,7 @@ func (m *Manager) admitLocked(s Sender) kerr.Code {
 	}
 	code := m.fence.Admit(s, m.cfg.BrokerEpoch())
 	if code != kerr.None {
-		m.cfg.Logger.Warn("order of the controller refused", "code", code.Name(), "controller", int32(s.ControllerID),
+		m.cfg.Logger.Warn(orderRefused, "code", code.Name(), "controller", int32(s.ControllerID),
 			"controller-epoch", int32(s.ControllerEpoch), "latest-controller-epoch", int32(m.fence.ControllerEpoch), "broker-epoch", int64(s.BrokerEpoch))
 	}
 	return code
@@ -178,15 +186,17 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 		return code, nil
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
+	var refused sparing
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
 		code, err := m.stopLocked(s)
 		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
-		if code != kerr.None {
-			m.cfg.Logger.Warn("replica not stopped", "partition", s.TopicPartition.String(), "code", code.Name(),
+		if code != kerr.None && refused.next() {
+			m.cfg.Logger.Warn(notStopped, "partition", s.TopicPartition.String(), "code", code.Name(),
 				"delete", s.Delete, "leader-epoch", int32(s.LeaderEpoch), "error", err)
 		}
 	}
+	refused.end(m.cfg.Logger, notStopped)
 	if m.fetchers != nil {
 		m.fetchers.settle()
 	}

@@ -35,6 +35,8 @@ type fetcher struct {
 	order    []*task // tasks by name
 	forget   []cluster.TopicPartition
 	failures int // of requests in a row
+
+	over, delayed sparing // lines logged about the answer being digested
 }
 
 // task is a partition to copy.
@@ -300,7 +302,15 @@ func (f *fetcher) digest(res *wire.FetchResponse) {
 			f.react(t, a)
 		}
 	}
+	f.over.end(f.log, epochOver)
+	f.delayed.end(f.log, cannotCopy)
 }
+
+// What is logged about single partitions of an answer.
+const (
+	epochOver  = "the leader epoch is over, waiting for the controller"
+	cannotCopy = "cannot copy a partition, trying again"
+)
 
 func (f *fetcher) react(t *task, a *wire.FetchPartition) {
 	var err error
@@ -327,7 +337,9 @@ func (f *fetcher) react(t *task, a *wire.FetchPartition) {
 			return
 		}
 	case state.GiveUp:
-		f.log.Info("the leader epoch is over, waiting for the controller", "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch))
+		if f.over.next() {
+			f.log.Info(epochOver, "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch))
+		}
 		t.GiveUp()
 		return
 	case state.TryLater:
@@ -342,8 +354,8 @@ func (f *fetcher) failed(t *task, err error) {
 		t.Again() // plan drops it
 		return
 	}
-	if t.Failures == 0 {
-		f.log.Info("cannot copy a partition, trying again", "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch), "error", err)
+	if t.Failures == 0 && f.delayed.next() {
+		f.log.Info(cannotCopy, "partition", t.p.tp.String(), "leader-epoch", int32(t.Epoch), "error", err)
 	}
 	if err != nil && t.p.checkStorage(err) == kerr.KafkaStorageError && t.p.state.Load().Role == state.Offline {
 		t.GiveUp()
