@@ -55,7 +55,7 @@ func encodeChanges(self cluster.BrokerID, epoch cluster.BrokerEpoch, changes []s
 			req.Topics = append(req.Topics, topic)
 		}
 		wish := &ottlapb.AlterPartitionWish{
-			Index: c.TopicPartition.Partition, LeaderEpoch: int32(c.LeaderEpoch), PartitionEpoch: int32(c.PartitionEpoch),
+			Index: c.TopicPartition.Partition, LeaderEpoch: int32(c.LeaderEpoch), PartitionEpoch: int32(c.PartitionEpoch), Fence: c.Fence,
 		}
 		for i, id := range c.ISR {
 			wish.NewIsr = append(wish.NewIsr, &ottlapb.InSyncReplica{BrokerId: int32(id), BrokerEpoch: int64(c.Epochs[i])})

@@ -172,7 +172,7 @@ func TestAlterPartition(t *testing.T) {
 		w.know(2, 2)
 		changes := []state.ISRChange{
 			{TopicPartition: orders3, LeaderEpoch: 4, PartitionEpoch: 7, ISR: []cluster.BrokerID{1, 2}, Epochs: []cluster.BrokerEpoch{-1, 52}},
-			{TopicPartition: cluster.TopicPartition{Topic: "orders", Partition: 4}, LeaderEpoch: 5, ISR: []cluster.BrokerID{1}, Epochs: []cluster.BrokerEpoch{-1}},
+			{TopicPartition: cluster.TopicPartition{Topic: "orders", Partition: 4}, LeaderEpoch: 5, ISR: []cluster.BrokerID{1}, Epochs: []cluster.BrokerEpoch{-1}, Fence: true},
 			{TopicPartition: cluster.TopicPartition{Topic: "events"}, LeaderEpoch: 6, ISR: []cluster.BrokerID{1}, Epochs: []cluster.BrokerEpoch{-1}},
 		}
 		answer := func() *ottlapb.AlterPartitionResponse {
@@ -196,7 +196,7 @@ func TestAlterPartition(t *testing.T) {
 		asked := []proto.Message{&ottlapb.AlterPartitionRequest{BrokerId: 1, BrokerEpoch: 31, Topics: []*ottlapb.AlterPartitionTopic{
 			{Name: "orders", Partitions: []*ottlapb.AlterPartitionWish{
 				{Index: 3, LeaderEpoch: 4, PartitionEpoch: 7, NewIsr: []*ottlapb.InSyncReplica{{BrokerId: 1, BrokerEpoch: -1}, {BrokerId: 2, BrokerEpoch: 52}}},
-				{Index: 4, LeaderEpoch: 5, NewIsr: []*ottlapb.InSyncReplica{{BrokerId: 1, BrokerEpoch: -1}}},
+				{Index: 4, LeaderEpoch: 5, Fence: true, NewIsr: []*ottlapb.InSyncReplica{{BrokerId: 1, BrokerEpoch: -1}}},
 			}},
 			{Name: "events", Partitions: []*ottlapb.AlterPartitionWish{{LeaderEpoch: 6, NewIsr: []*ottlapb.InSyncReplica{{BrokerId: 1, BrokerEpoch: -1}}}}},
 		}}}

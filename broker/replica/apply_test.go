@@ -106,6 +106,44 @@ func TestOrdersOfTheWrongSenderChangeNothing(t *testing.T) {
 	}
 }
 
+func TestWhatWasGivenUpChangesNothingWhenItArrivesAfterAll(t *testing.T) {
+	b := startBroker(t, vfs.NewMem())
+	first, second := b.id, cluster.TopicID{9: 8}
+	nth := func(n int64) Sender {
+		s := b.sender
+		s.Sequence = n
+		return s
+	}
+	old := b.state(self, 0, self)
+	deletion := []StopPartition{{TopicPartition: orders0, LeaderEpoch: cluster.LeaderEpochDeleting, Delete: true}}
+	b.m.ApplyLeaderAndISR(LeaderAndISR{nth(2), []PartitionState{old}}) // attempt 1 was given up
+	b.m.ApplyUpdateMetadata(UpdateMetadata{nth(3), metadata.Update{ControllerID: self}})
+	b.m.ApplyStopReplica(StopReplica{nth(5), deletion}) // attempt 4 was given up
+	late := func() {
+		t.Helper()
+		if code, outcomes := b.m.ApplyLeaderAndISR(LeaderAndISR{nth(1), []PartitionState{old}}); code != kerr.StaleControllerEpoch || outcomes != nil {
+			t.Errorf("a late LeaderAndIsr was answered with %v, %v", code, outcomes)
+		}
+		if code := b.m.ApplyUpdateMetadata(UpdateMetadata{nth(1), metadata.Update{ControllerID: 2}}); code != kerr.StaleControllerEpoch {
+			t.Errorf("a late UpdateMetadata was answered with %v", code)
+		}
+		if code, outcomes := b.m.ApplyStopReplica(StopReplica{nth(4), deletion}); code != kerr.StaleControllerEpoch || outcomes != nil {
+			t.Errorf("a late StopReplica was answered with %v, %v", code, outcomes)
+		}
+	}
+	late()
+	if _, ok := b.logs.Get(orders0); ok {
+		t.Fatal("a log of a deleted topic has come back")
+	}
+	b.id = second
+	b.m.ApplyLeaderAndISR(LeaderAndISR{nth(6), []PartitionState{b.state(self, 0, self)}})
+	late()
+	log, ok := b.logs.Get(orders0)
+	if !ok || log.TopicID() != second || b.cache.Image().ControllerID() != self {
+		t.Errorf("the log of the new topic %v is there: %v; topic %v was before", second, ok, first)
+	}
+}
+
 func TestOneBadPartitionDoesNotSpoilAnOrder(t *testing.T) {
 	b := startBroker(t, vfs.NewMem())
 	bad, good := b.state(9, 0, self), b.state(self, 0, self)

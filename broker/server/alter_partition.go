@@ -70,7 +70,7 @@ func (s *Server) AlterPartition(ctx context.Context, req *ottlapb.AlterPartition
 func alterWish(topic string, id cluster.TopicID, p *ottlapb.AlterPartitionWish) state.AlterRequest {
 	r := state.AlterRequest{
 		Partition: cluster.TopicPartition{Topic: topic, Partition: p.GetIndex()}, TopicID: id,
-		LeaderEpoch: cluster.LeaderEpoch(p.GetLeaderEpoch()), PartitionEpoch: cluster.PartitionEpoch(p.GetPartitionEpoch()),
+		LeaderEpoch: cluster.LeaderEpoch(p.GetLeaderEpoch()), PartitionEpoch: cluster.PartitionEpoch(p.GetPartitionEpoch()), Fence: p.GetFence(),
 	}
 	if p.GetLeaderRecoveryState() != 0 {
 		r.Recovery = state.Recovering

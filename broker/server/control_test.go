@@ -79,14 +79,21 @@ func TestTheControllersOrders(t *testing.T) {
 	}
 
 	// The deletion of the topic.
-	stop.ControllerEpoch = 5
+	stop.ControllerEpoch, stop.Sequence = 5, 1
+	update.ControllerEpoch, update.Sequence = 5, 2
+	if res, err := c.UpdateMetadata(ctx, update); err != nil || res.ErrorCode != 0 {
+		t.Errorf("UpdateMetadata: %v, %v", res, err)
+	}
+	if res, err := c.StopReplica(ctx, stop); err != nil || kerr.Code(res.ErrorCode) != kerr.StaleControllerEpoch {
+		t.Errorf("StopReplica that was given up: %v, %v", res, err)
+	}
+	stop.Sequence, update.Sequence = 3, 4
 	if res, err := c.StopReplica(ctx, stop); err != nil || res.ErrorCode != 0 || res.Partitions[0].ErrorCode != 0 {
 		t.Errorf("StopReplica: %v, %v", res, err)
 	}
 	if _, ok := w.logs.Get(orders0); ok {
 		t.Error("the log is still there")
 	}
-	update.ControllerEpoch = 5
 	for _, p := range update.Topics[0].Partitions {
 		p.LeaderId = int32(cluster.LeaderDeleting)
 	}

@@ -53,7 +53,7 @@ func TestAlterPartition(t *testing.T) {
 	}}}
 	c := controllerWorld(t, f)
 	wish := func(index int32, recovery int32, isr ...*ottlapb.InSyncReplica) *ottlapb.AlterPartitionWish {
-		return &ottlapb.AlterPartitionWish{Index: index, LeaderEpoch: 4, PartitionEpoch: 7, NewIsr: isr, LeaderRecoveryState: recovery}
+		return &ottlapb.AlterPartitionWish{Index: index, LeaderEpoch: 4, PartitionEpoch: 7, NewIsr: isr, LeaderRecoveryState: recovery, Fence: index == 4}
 	}
 	req := &ottlapb.AlterPartitionRequest{BrokerId: 1, BrokerEpoch: 31, Topics: []*ottlapb.AlterPartitionTopic{
 		{Name: "orders", Partitions: []*ottlapb.AlterPartitionWish{wish(3, 0, &ottlapb.InSyncReplica{BrokerId: 1, BrokerEpoch: -1}, &ottlapb.InSyncReplica{BrokerId: 2, BrokerEpoch: 52}), wish(4, 0)}},
@@ -65,7 +65,7 @@ func TestAlterPartition(t *testing.T) {
 	}
 	asked := state.AlterPartition{Broker: 1, BrokerEpoch: 31, Partitions: []state.AlterRequest{
 		{Partition: at("orders", 3), LeaderEpoch: 4, PartitionEpoch: 7, ISR: []cluster.BrokerID{1, 2}, ISREpochs: []cluster.BrokerEpoch{-1, 52}},
-		{Partition: at("orders", 4), LeaderEpoch: 4, PartitionEpoch: 7},
+		{Partition: at("orders", 4), LeaderEpoch: 4, PartitionEpoch: 7, Fence: true},
 		{Partition: at("", 0), TopicID: cluster.TopicID(id), LeaderEpoch: 4, PartitionEpoch: 7, ISR: []cluster.BrokerID{1}, ISREpochs: []cluster.BrokerEpoch{0}, Recovery: state.Recovering},
 	}}
 	if d := cmp.Diff(asked, f.altered); d != "" {

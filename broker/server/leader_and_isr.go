@@ -21,7 +21,7 @@ func (s *Server) LeaderAndIsr(_ context.Context, req *ottlapb.LeaderAndIsrReques
 		return nil, tooMany("partitions", n, s.limits.OrderEntries)
 	}
 	order := replica.LeaderAndISR{
-		Sender:     sender(req.GetControllerId(), req.GetControllerEpoch(), req.GetBrokerEpoch()),
+		Sender:     sender(req),
 		Partitions: make([]replica.PartitionState, 0, n),
 	}
 	for _, t := range req.GetTopics() {
@@ -46,9 +46,18 @@ func (s *Server) LeaderAndIsr(_ context.Context, req *ottlapb.LeaderAndIsrReques
 	return &ottlapb.LeaderAndIsrResponse{ErrorCode: int32(code), Partitions: partitionErrors(outcomes)}, nil
 }
 
-func sender(id, epoch int32, brokerEpoch int64) replica.Sender {
+// orderRequest is what all orders have in common.
+type orderRequest interface {
+	GetControllerId() int32
+	GetControllerEpoch() int32
+	GetBrokerEpoch() int64
+	GetSequence() int64
+}
+
+func sender(req orderRequest) replica.Sender {
 	return replica.Sender{
-		ControllerID: cluster.BrokerID(id), ControllerEpoch: cluster.ControllerEpoch(epoch), BrokerEpoch: cluster.BrokerEpoch(brokerEpoch),
+		ControllerID: cluster.BrokerID(req.GetControllerId()), ControllerEpoch: cluster.ControllerEpoch(req.GetControllerEpoch()),
+		BrokerEpoch: cluster.BrokerEpoch(req.GetBrokerEpoch()), Sequence: req.GetSequence(),
 	}
 }
 

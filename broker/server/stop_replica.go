@@ -14,7 +14,7 @@ func (s *Server) StopReplica(_ context.Context, req *ottlapb.StopReplicaRequest)
 		return nil, tooMany("partitions", n, s.limits.OrderEntries)
 	}
 	order := replica.StopReplica{
-		Sender:     sender(req.GetControllerId(), req.GetControllerEpoch(), req.GetBrokerEpoch()),
+		Sender:     sender(req),
 		Partitions: make([]replica.StopPartition, 0, len(req.GetPartitions())),
 	}
 	for _, p := range req.GetPartitions() {

@@ -19,7 +19,7 @@ func (s *Server) UpdateMetadata(_ context.Context, req *ottlapb.UpdateMetadataRe
 		return nil, tooMany("partitions and brokers", n, s.limits.OrderEntries)
 	}
 	order := replica.UpdateMetadata{
-		Sender: sender(req.GetControllerId(), req.GetControllerEpoch(), req.GetBrokerEpoch()),
+		Sender: sender(req),
 		Update: metadata.Update{ControllerID: cluster.BrokerID(req.GetControllerId())},
 	}
 	for _, b := range req.GetLiveBrokers() {

@@ -3,8 +3,9 @@
 //
 // An order is repeated every 100 ms, over new connections if need be, until the broker has answered or is removed; nothing
 // overtakes it meanwhile. What piles up behind it is folded into a few orders to the same effect, so that memory is bounded by the size
-// of the cluster and not by the length of an outage. Brokers take repeated orders without harm, and tell by the broker epoch in each whether it is meant
-// for this registration of theirs. The controller sends to itself the same way, also when it is the only broker.
+// of the cluster and not by the length of an outage. Brokers take repeated orders without harm, tell by the broker epoch in each whether it is meant
+// for this registration of theirs, and by its number whether it is an attempt that was given up and arrives after a later one. The controller sends to
+// itself the same way, also when it is the only broker.
 //
 // gRPC stays in here: the controller sees [Senders] through an interface, and a simulator puts something else in its place.
 package channel
@@ -13,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -73,6 +75,7 @@ type Senders struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	tries   atomic.Int64 // attempts so far
 	senders map[cluster.BrokerID]*sender
 
 	lastBody  state.Body // the body that last was encoded for: it is often sent to all brokers
@@ -89,7 +92,7 @@ func New(cfg Config) *Senders {
 // Add starts a sender for a broker. An older one of the same broker ends with what it had queued.
 func (s *Senders) Add(b state.Broker) {
 	s.Remove(b.ID)
-	snd := &sender{cfg: s.cfg, id: b.ID, wake: make(chan struct{}, 1), log: s.cfg.Logger.With("broker", b.ID)}
+	snd := &sender{cfg: s.cfg, tries: &s.tries, id: b.ID, wake: make(chan struct{}, 1), log: s.cfg.Logger.With("broker", b.ID)}
 	snd.setAddr(b)
 	ctx, cancel := context.WithCancel(s.ctx)
 	snd.cancel = cancel

@@ -220,7 +220,7 @@ func TestEverythingArrivesAsSent(t *testing.T) {
 		}
 		want := []proto.Message{
 			&ottlapb.LeaderAndIsrRequest{
-				ControllerId: 9, ControllerEpoch: 5, BrokerEpoch: 77, LiveLeaders: []*ottlapb.Node{{Id: 2, Host: "two", Port: 9092}},
+				ControllerId: 9, ControllerEpoch: 5, BrokerEpoch: 77, Sequence: 1, LiveLeaders: []*ottlapb.Node{{Id: 2, Host: "two", Port: 9092}},
 				Topics: []*ottlapb.LeaderAndIsrTopic{
 					{Name: "a", TopicId: id[:], Partitions: []*ottlapb.LeaderAndIsrPartition{partition(0, false), partition(1, true)}},
 					{Name: "b", Partitions: []*ottlapb.LeaderAndIsrPartition{{LeaderId: -1}}},
@@ -228,7 +228,7 @@ func TestEverythingArrivesAsSent(t *testing.T) {
 			},
 			&ottlapb.UpdateMetadataRequest{
 				ControllerId: 9, ControllerEpoch: 5, BrokerEpoch: 77,
-				LiveBrokers: []*ottlapb.UpdateMetadataBroker{{Id: 2, Endpoints: []*ottlapb.BrokerEndpoint{
+				Sequence: 2, LiveBrokers: []*ottlapb.UpdateMetadataBroker{{Id: 2, Endpoints: []*ottlapb.BrokerEndpoint{
 					{Listener: "CLIENTS", SecurityProtocol: "PLAINTEXT", Host: "elsewhere", Port: 1}, {Listener: "INTERNAL", SecurityProtocol: "PLAINTEXT", Host: "two", Port: 9092},
 				}}},
 				Topics: []*ottlapb.UpdateMetadataTopic{{Name: "a", TopicId: id[:], Partitions: []*ottlapb.UpdateMetadataPartition{
@@ -237,7 +237,7 @@ func TestEverythingArrivesAsSent(t *testing.T) {
 			},
 			&ottlapb.StopReplicaRequest{
 				ControllerId: 9, ControllerEpoch: 5, BrokerEpoch: 77,
-				Partitions: []*ottlapb.StopReplicaPartition{{Topic: "a", Index: 1, LeaderEpoch: -2, DeletePartition: true}},
+				Sequence: 3, Partitions: []*ottlapb.StopReplicaPartition{{Topic: "a", Index: 1, LeaderEpoch: -2, DeletePartition: true}},
 			},
 		}
 		got := rec.messages()
@@ -272,6 +272,32 @@ func TestOrderIsKeptOverFailures(t *testing.T) {
 		rec.set(7, kerr.None)
 		sleep(10 * time.Second)
 		equal(t, "received", rec.numbers(), upTo(20))
+	})
+}
+
+func TestAttemptsAreNumbered(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		one := r.listen("one:9092")
+		r.senders.Add(broker(1, "one"))
+		r.senders.Add(broker(2, "two"))
+		r.senders.Send(state.Request{Broker: 1, Body: brokersOnly(1)})
+		sleep(time.Second)
+		r.senders.Send(state.Request{Broker: 2, Body: brokersOnly(1)}) // many attempts, as nobody listens
+		sleep(time.Second)
+		r.senders.Send(state.Request{Broker: 1, Body: brokersOnly(2)})
+		sleep(time.Second)
+		r.senders.Add(broker(1, "one")) // another registration
+		r.senders.Send(state.Request{Broker: 1, Body: brokersOnly(3)})
+		sleep(time.Second)
+		var last int64
+		for i, m := range one.messages() {
+			n := m.(*ottlapb.UpdateMetadataRequest).Sequence
+			if i == 0 && n != 1 || i == 1 && n < 5 || n <= last {
+				t.Errorf("call %d has number %d, the one before %d", i, n, last)
+			}
+			last = n
+		}
+		equal(t, "received", one.numbers(), upTo(3))
 	})
 }
 

@@ -66,6 +66,7 @@ type header struct {
 	controllerEpoch cluster.ControllerEpoch
 	broker          cluster.BrokerID
 	brokerEpoch     cluster.BrokerEpoch
+	sequence        int64
 }
 
 // call is one call to a broker. It is immutable: several senders make it at the same time.
@@ -119,7 +120,7 @@ func (*become) name() string { return "LeaderAndIsr" }
 func (c *become) do(ctx context.Context, client ottlapb.ControlServiceClient, h header) (kerr.Code, state.Event, error) {
 	r, err := client.LeaderAndIsr(ctx, &ottlapb.LeaderAndIsrRequest{
 		ControllerId: int32(h.controller), ControllerEpoch: int32(h.controllerEpoch), BrokerEpoch: int64(h.brokerEpoch),
-		Topics: c.topics, LiveLeaders: c.leaders,
+		Sequence: h.sequence, Topics: c.topics, LiveLeaders: c.leaders,
 	})
 	if err != nil {
 		return kerr.None, nil, err
@@ -171,7 +172,7 @@ func (*metadata) name() string { return "UpdateMetadata" }
 func (c *metadata) do(ctx context.Context, client ottlapb.ControlServiceClient, h header) (kerr.Code, state.Event, error) {
 	r, err := client.UpdateMetadata(ctx, &ottlapb.UpdateMetadataRequest{
 		ControllerId: int32(h.controller), ControllerEpoch: int32(h.controllerEpoch), BrokerEpoch: int64(h.brokerEpoch),
-		Topics: c.topics, LiveBrokers: c.brokers,
+		Sequence: h.sequence, Topics: c.topics, LiveBrokers: c.brokers,
 	})
 	if err != nil {
 		return kerr.None, nil, err
@@ -200,7 +201,7 @@ func (*stop) name() string { return "StopReplica" }
 func (c *stop) do(ctx context.Context, client ottlapb.ControlServiceClient, h header) (kerr.Code, state.Event, error) {
 	r, err := client.StopReplica(ctx, &ottlapb.StopReplicaRequest{
 		ControllerId: int32(h.controller), ControllerEpoch: int32(h.controllerEpoch), BrokerEpoch: int64(h.brokerEpoch),
-		Partitions: c.partitions,
+		Sequence: h.sequence, Partitions: c.partitions,
 	})
 	if err != nil {
 		return kerr.None, nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,6 +23,7 @@ const warnEvery = 300
 // sender delivers orders to one broker. push and setAddr are safe for concurrent use; the rest belongs to run.
 type sender struct {
 	cfg    Config
+	tries  *atomic.Int64 // attempts of all senders of the reign
 	id     cluster.BrokerID
 	log    hclog.Logger
 	cancel context.CancelFunc
@@ -137,7 +139,7 @@ func (s *sender) attempt(ctx context.Context, c call, epoch cluster.BrokerEpoch)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
-	code, answer, err := c.do(ctx, client, header{s.cfg.ControllerID, s.cfg.Epoch, s.id, epoch})
+	code, answer, err := c.do(ctx, client, header{s.cfg.ControllerID, s.cfg.Epoch, s.id, epoch, s.tries.Add(1)})
 	if err != nil {
 		return err
 	}

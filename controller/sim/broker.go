@@ -23,7 +23,6 @@ type broker struct {
 	// What a crash takes.
 	fence   replica.Fence
 	latest  cluster.ControllerEpoch // what the fence must not fall below
-	heard   map[*reign]int          // the last order of each controller
 	parts   []*part                 // by name
 	alive   map[cluster.BrokerID]bool
 	boss    cluster.BrokerID // who is controller, as far as it knows
@@ -42,7 +41,6 @@ func (b *broker) start() {
 	b.w.zk.expire(b.session)
 	b.up, b.leaving = true, false
 	b.fence, b.latest, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, nil, nil, nil, nil
-	b.heard = map[*reign]int{}
 	b.join()
 	b.w.trace("    broker %d starts, its epoch is %d", b.id, b.epoch)
 }
@@ -149,7 +147,7 @@ func (b *broker) find(tp cluster.TopicPartition) (int, bool) {
 
 // obey carries out an order and answers.
 func (b *broker) obey(o *order) (kerr.Code, state.Event) {
-	sender := replica.Sender{ControllerID: o.s.r.b.id, ControllerEpoch: o.s.r.epoch, BrokerEpoch: o.epoch}
+	sender := replica.Sender{ControllerID: o.s.r.b.id, ControllerEpoch: o.s.r.epoch, BrokerEpoch: o.epoch, Sequence: int64(o.id)}
 	code := b.w.rules.Admit(&b.fence, sender, b.epoch)
 	if code == kerr.None {
 		if sender.ControllerEpoch < b.latest || sender.BrokerEpoch < b.epoch {

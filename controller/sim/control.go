@@ -28,6 +28,7 @@ type reign struct {
 	ops      []state.Op
 	results  []state.Result
 	senders  map[cluster.BrokerID]*sender
+	tries    int // attempts of all senders
 	over     bool
 }
 
@@ -50,7 +51,7 @@ type sender struct {
 type queued struct {
 	body  state.Body
 	epoch cluster.BrokerEpoch
-	seq   int
+	seq   int // the latest attempt
 }
 
 // foldAt is the length at which a queue is folded.
@@ -317,10 +318,8 @@ func (s *sender) send() {
 	w := s.r.b.w
 	q := &s.queue[0]
 	s.sent = true
-	if q.seq == 0 {
-		w.seq++
-		q.seq = w.seq
-	}
+	s.r.tries++
+	q.seq = s.r.tries
 	w.send(s.r.b.id, s.to, &order{s: s, id: q.seq, epoch: q.epoch, body: q.body})
 }
 
@@ -340,7 +339,7 @@ func (w *world) senders(f func(*sender) bool) []*sender {
 	return out
 }
 
-// order is an order on its way.
+// order is an attempt to deliver an order.
 type order struct {
 	s     *sender
 	id    int
@@ -353,29 +352,9 @@ func (o *order) String() string {
 	return fmt.Sprintf("order %d ctl=%d broker-epoch=%d %s", o.id, o.s.r.epoch, o.epoch, o.body)
 }
 
-// arrive implements body. An attempt that was given up may arrive after later orders, unless nothing in it tells that it is late: there brokers rely on
-// the order of what comes over a connection.
 func (o *order) arrive(w *world, to *broker, _ *message) {
-	if o.id < to.heard[o.s.r] && w.unfenced(o.body) {
-		return
-	}
-	to.heard[o.s.r] = max(to.heard[o.s.r], o.id)
 	code, event := to.obey(o)
 	w.send(to.id, o.s.r.b.id, &obeyed{o, code, event})
-}
-
-// unfenced reports whether a broker cannot tell that an order of its controller is an old one: it names a topic that was to be deleted since, is about
-// to delete one, or is about metadata.
-func (w *world) unfenced(b state.Body) bool {
-	switch b := b.(type) {
-	case *state.BecomeRequest:
-		return slices.ContainsFunc(b.Partitions, func(p state.BecomePartition) bool { return w.history(p.Partition, p.TopicID) == nil })
-	case *state.MetadataRequest:
-		return true
-	case *state.StopRequest:
-		return slices.ContainsFunc(b.Partitions, func(p state.StopPartition) bool { return p.Delete || p.LeaderEpoch == cluster.LeaderEpochDeleting })
-	}
-	return false
 }
 
 // obeyed is the answer to an order.

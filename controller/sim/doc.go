@@ -8,7 +8,7 @@
 //
 // # Faults
 //
-// Messages are delayed, reordered, lost and delivered twice; nothing passes between two brokers in one direction. Brokers crash at any moment,
+// Messages are delayed, reordered, lost and delivered twice, and what was given up arrives after what came later; nothing passes between two brokers in one direction. Brokers crash at any moment,
 // some with the loss of a tail that was not flushed, and come back at once. Sessions expire, and who held them notices late; /controller is deleted;
 // a deposed controller goes on until it finds out. Replies of ZooKeeper are lost, of writes that were made and of writes that were not.
 // Topics come and go under the same names, brokers stop in good order, leaders are elected by hand, cleanly and uncleanly, and the controller is told
@@ -27,9 +27,7 @@
 // after its restart by a controller that had not noticed the restart, and did not live to notice. After an unclean election the history is what the
 // new leader has.
 //
-// Some calls that were given up do not arrive after others, because nothing in them tells that they are late and brokers rely on connections for
-// it: an order that deletes a topic, names a topic that was to be deleted since, or is about metadata, after the controller's next one; an
-// AlterPartition request after the answer to a later one. Log starts, failed disks and reassignments are not simulated.
+// Log starts, failed disks and reassignments are not simulated.
 //
 // # Failures
 //

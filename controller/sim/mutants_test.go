@@ -107,6 +107,24 @@ var mutants = []struct {
 			return f.Admit(s, cluster.NoBrokerEpoch)
 		}
 	}},
+	{"obeys what was given up and arrives after all", func(r *Rules) {
+		r.Admit = func(f *replica.Fence, s replica.Sender, own cluster.BrokerEpoch) kerr.Code {
+			s.Sequence = 0
+			return f.Admit(s, own)
+		}
+	}},
+	{"does not fence what was given up when a member was refused", machines(func(m *mutant) {
+		m.event = func(e state.Event) state.Event {
+			if a, ok := e.(state.AlterPartition); ok {
+				a.Partitions = slices.Clone(a.Partitions)
+				for i := range a.Partitions {
+					a.Partitions[i].Fence = false
+				}
+				return a
+			}
+			return e
+		}
+	})},
 	{"takes a role of an earlier epoch", func(r *Rules) {
 		r.Judge = func(self cluster.BrokerID, own *replica.Standing, known cluster.TopicID, s *replica.PartitionState) (kerr.Code, error) {
 			if own != nil && own.Epoch > s.LeaderEpoch {
@@ -251,14 +269,23 @@ func (m *mutant) step(s state.Step) state.Step {
 	return s
 }
 
+// known says which seeds notice mistakes that only few seeds do, as the plans of clusters are at the moment. The search begins there; it goes on
+// when plans have changed, and takes its time.
+var known = map[string]uint64{
+	"does not fence what was given up when a member was refused": 1679,
+	"obeys what was given up and arrives after all":              1092,
+	"takes a role of an earlier epoch":                           1092,
+}
+
 func TestEveryMistakeIsNoticed(t *testing.T) {
 	for _, mutant := range mutants {
 		t.Run(mutant.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(20_000) {
+			first := known[mutant.name]
+			for seed := first; seed < first+20_000; seed++ {
 				rules := Real()
 				mutant.mistake(&rules)
-				if r := Run(Options{Seed: seed, Steps: 400, Rules: rules}); r.Failure != nil {
+				if r := Run(Options{Seed: seed, Steps: steps * (1 + int(seed%2)), Rules: rules}); r.Failure != nil {
 					t.Logf("seed %d: %s: %s", seed, r.Failure.Invariant, r.Failure.Detail)
 					return
 				}

@@ -409,7 +409,7 @@ type wishes struct {
 func (r *wishes) String() string {
 	s := "alter"
 	for _, c := range r.changes {
-		s += fmt.Sprintf(" [%s epoch=%d pe=%d isr=%v epochs=%v]", c.TopicPartition, c.LeaderEpoch, c.PartitionEpoch, c.ISR, c.Epochs)
+		s += fmt.Sprintf(" [%s epoch=%d pe=%d isr=%v epochs=%v fence=%v]", c.TopicPartition, c.LeaderEpoch, c.PartitionEpoch, c.ISR, c.Epochs, c.Fence)
 	}
 	return s
 }
@@ -429,7 +429,7 @@ func (r *wishes) arrive(w *world, to *broker, m *message) {
 	e := state.AlterPartition{Broker: m.from, BrokerEpoch: r.epoch}
 	for _, c := range r.changes {
 		e.Partitions = append(e.Partitions, state.AlterRequest{
-			Partition: c.TopicPartition, LeaderEpoch: c.LeaderEpoch, PartitionEpoch: c.PartitionEpoch, ISR: c.ISR, ISREpochs: c.Epochs,
+			Partition: c.TopicPartition, LeaderEpoch: c.LeaderEpoch, PartitionEpoch: c.PartitionEpoch, ISR: c.ISR, ISREpochs: c.Epochs, Fence: c.Fence,
 		})
 	}
 	reign := to.reign
@@ -461,12 +461,6 @@ func (a *granted) arrive(w *world, to *broker, _ *message) {
 	if to.asked != a.req {
 		return
 	}
-	// A request that was given up does not arrive after a later one was answered. A leader whose second request was refused relies on that, as
-	// nothing would fence the first.
-	w.net = slices.DeleteFunc(w.net, func(m *message) bool {
-		_, wishes := m.body.(*wishes)
-		return wishes && m.from == to.id
-	})
 	if a.code != kerr.None {
 		to.forgetAlter()
 		return

@@ -35,6 +35,9 @@ type AlterRequest struct {
 	ISREpochs []cluster.BrokerEpoch
 	// Recovery is the new recovery state.
 	Recovery RecoveryState
+	// Fence asks for a new version of the state with the set in sync that there is, which ISR repeats: what was asked for with the old version cannot be
+	// done any more.
+	Fence bool
 }
 
 // AlterReply answers [AlterPartition].
@@ -79,7 +82,7 @@ func (e AlterPartition) handle(m *Machine) {
 		case code == kerr.InvalidUpdateVersion:
 			reply.Partitions[i].State = *p.leadership
 		case code != kerr.None:
-		case m.wish(e.Broker, p, r).Same(withController(*p.leadership, 0)):
+		case !r.Fence && m.wish(e.Broker, p, r).Same(withController(*p.leadership, 0)):
 			reply.Partitions[i].State = *p.leadership // a repeated request
 		case taken[p]:
 			reply.Partitions[i].Code = kerr.InvalidRequest
@@ -206,13 +209,17 @@ func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partit
 		return p, kerr.NotController // the leader has seen more than this controller, which must be a thing of the past
 	case r.LeaderEpoch < now.LeaderEpoch:
 		return p, kerr.FencedLeaderEpoch
-	case now.Leader == broker && slices.Equal(r.ISR, now.ISR) && r.Recovery == now.Recovery:
+	case !r.Fence && now.Leader == broker && slices.Equal(r.ISR, now.ISR) && r.Recovery == now.Recovery:
 		return p, kerr.None
 	case r.PartitionEpoch < now.PartitionEpoch:
 		return p, kerr.InvalidUpdateVersion
 	case r.Recovery == Recovering && (len(r.ISR) > 1 || now.Recovery == Recovered):
 		return p, kerr.InvalidRequest
-	case now.Leader != broker || !validISR(p, broker, r.ISR):
+	case now.Leader != broker:
+		return p, kerr.InvalidRequest
+	case r.Fence && slices.Equal(r.ISR, now.ISR):
+		return p, kerr.None // whether the members are eligible makes no difference
+	case r.Fence || !validISR(p, broker, r.ISR):
 		return p, kerr.InvalidRequest
 	}
 	for i, id := range r.ISR {

@@ -312,6 +312,8 @@ func (e *env) alter(args []string) {
 			r.ISREpochs[len(r.ISR)-1] += cluster.BrokerEpoch(parseIDs(value)[0])
 		case "recovering":
 			r.Recovery = Recovering
+		case "fence":
+			r.Fence = true
 		case "by-id":
 			r.Partition.Topic, r.TopicID = "", e.topics[tp.Topic].ID
 		case "unknown-id":

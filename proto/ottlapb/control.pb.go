@@ -33,7 +33,10 @@ type LeaderAndIsrRequest struct {
 	// topics to change.
 	Topics []*LeaderAndIsrTopic `protobuf:"bytes,4,rep,name=topics,proto3" json:"topics,omitempty"`
 	// live_leaders holds the addresses of the leaders that are mentioned, on the inter-broker listener.
-	LiveLeaders   []*Node `protobuf:"bytes,5,rep,name=live_leaders,json=liveLeaders,proto3" json:"live_leaders,omitempty"`
+	LiveLeaders []*Node `protobuf:"bytes,5,rep,name=live_leaders,json=liveLeaders,proto3" json:"live_leaders,omitempty"`
+	// sequence numbers the attempts of a controller in one reign, from 1, each call of each broker with the next; 0 to not check. A number below one that
+	// was seen in that reign is of an attempt that was given up.
+	Sequence      int64 `protobuf:"zigzag64,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -101,6 +104,13 @@ func (x *LeaderAndIsrRequest) GetLiveLeaders() []*Node {
 		return x.LiveLeaders
 	}
 	return nil
+}
+
+func (x *LeaderAndIsrRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // LeaderAndIsrTopic groups the partitions of one topic.
@@ -434,7 +444,10 @@ type UpdateMetadataRequest struct {
 	// topics holds the partitions that changed.
 	Topics []*UpdateMetadataTopic `protobuf:"bytes,4,rep,name=topics,proto3" json:"topics,omitempty"`
 	// live_brokers replaces the list of brokers.
-	LiveBrokers   []*UpdateMetadataBroker `protobuf:"bytes,5,rep,name=live_brokers,json=liveBrokers,proto3" json:"live_brokers,omitempty"`
+	LiveBrokers []*UpdateMetadataBroker `protobuf:"bytes,5,rep,name=live_brokers,json=liveBrokers,proto3" json:"live_brokers,omitempty"`
+	// sequence numbers the attempts of a controller in one reign, from 1, each call of each broker with the next; 0 to not check. A number below one that
+	// was seen in that reign is of an attempt that was given up.
+	Sequence      int64 `protobuf:"zigzag64,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +515,13 @@ func (x *UpdateMetadataRequest) GetLiveBrokers() []*UpdateMetadataBroker {
 		return x.LiveBrokers
 	}
 	return nil
+}
+
+func (x *UpdateMetadataRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // UpdateMetadataTopic groups the partitions of one topic.
@@ -870,7 +890,10 @@ type StopReplicaRequest struct {
 	// broker_epoch of the receiver, -1 to not check.
 	BrokerEpoch int64 `protobuf:"zigzag64,3,opt,name=broker_epoch,json=brokerEpoch,proto3" json:"broker_epoch,omitempty"`
 	// partitions to stop.
-	Partitions    []*StopReplicaPartition `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []*StopReplicaPartition `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// sequence numbers the attempts of a controller in one reign, from 1, each call of each broker with the next; 0 to not check. A number below one that
+	// was seen in that reign is of an attempt that was given up.
+	Sequence      int64 `protobuf:"zigzag64,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -931,6 +954,13 @@ func (x *StopReplicaRequest) GetPartitions() []*StopReplicaPartition {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *StopReplicaRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
 }
 
 // StopReplicaPartition names a replica.
@@ -1066,13 +1096,14 @@ var File_ottla_v1_control_proto protoreflect.FileDescriptor
 
 const file_ottla_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x16ottla/v1/control.proto\x12\bottla.v1\x1a\x17ottla/v1/metadata.proto\"\xf0\x01\n" +
+	"\x16ottla/v1/control.proto\x12\bottla.v1\x1a\x17ottla/v1/metadata.proto\"\x8c\x02\n" +
 	"\x13LeaderAndIsrRequest\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\x05R\fcontrollerId\x12)\n" +
 	"\x10controller_epoch\x18\x02 \x01(\x05R\x0fcontrollerEpoch\x12!\n" +
 	"\fbroker_epoch\x18\x03 \x01(\x12R\vbrokerEpoch\x123\n" +
 	"\x06topics\x18\x04 \x03(\v2\x1b.ottla.v1.LeaderAndIsrTopicR\x06topics\x121\n" +
-	"\flive_leaders\x18\x05 \x03(\v2\x0e.ottla.v1.NodeR\vliveLeaders\"\x83\x01\n" +
+	"\flive_leaders\x18\x05 \x03(\v2\x0e.ottla.v1.NodeR\vliveLeaders\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x12R\bsequence\"\x83\x01\n" +
 	"\x11LeaderAndIsrTopic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12?\n" +
@@ -1102,13 +1133,14 @@ const file_ottla_v1_control_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x1d\n" +
 	"\n" +
-	"error_code\x18\x03 \x01(\x11R\terrorCode\"\x84\x02\n" +
+	"error_code\x18\x03 \x01(\x11R\terrorCode\"\xa0\x02\n" +
 	"\x15UpdateMetadataRequest\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\x05R\fcontrollerId\x12)\n" +
 	"\x10controller_epoch\x18\x02 \x01(\x05R\x0fcontrollerEpoch\x12!\n" +
 	"\fbroker_epoch\x18\x03 \x01(\x12R\vbrokerEpoch\x125\n" +
 	"\x06topics\x18\x04 \x03(\v2\x1d.ottla.v1.UpdateMetadataTopicR\x06topics\x12A\n" +
-	"\flive_brokers\x18\x05 \x03(\v2\x1e.ottla.v1.UpdateMetadataBrokerR\vliveBrokers\"\x87\x01\n" +
+	"\flive_brokers\x18\x05 \x03(\v2\x1e.ottla.v1.UpdateMetadataBrokerR\vliveBrokers\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x12R\bsequence\"\x87\x01\n" +
 	"\x13UpdateMetadataTopic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12A\n" +
@@ -1135,14 +1167,15 @@ const file_ottla_v1_control_proto_rawDesc = "" +
 	"\x04port\x18\x04 \x01(\x05R\x04port\"7\n" +
 	"\x16UpdateMetadataResponse\x12\x1d\n" +
 	"\n" +
-	"error_code\x18\x01 \x01(\x11R\terrorCode\"\xc7\x01\n" +
+	"error_code\x18\x01 \x01(\x11R\terrorCode\"\xe3\x01\n" +
 	"\x12StopReplicaRequest\x12#\n" +
 	"\rcontroller_id\x18\x01 \x01(\x05R\fcontrollerId\x12)\n" +
 	"\x10controller_epoch\x18\x02 \x01(\x05R\x0fcontrollerEpoch\x12!\n" +
 	"\fbroker_epoch\x18\x03 \x01(\x12R\vbrokerEpoch\x12>\n" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2\x1e.ottla.v1.StopReplicaPartitionR\n" +
-	"partitions\"\x90\x01\n" +
+	"partitions\x12\x1a\n" +
+	"\bsequence\x18\x05 \x01(\x12R\bsequence\"\x90\x01\n" +
 	"\x14StopReplicaPartition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12!\n" +

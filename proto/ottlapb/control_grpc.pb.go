@@ -29,8 +29,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // ControlService takes the controller's orders. Only the controller calls it. Every request is fenced: a request for an earlier
-// registration of this broker is answered with STALE_BROKER_EPOCH, one from a deposed controller with STALE_CONTROLLER_EPOCH.
-// All three calls may be repeated.
+// registration of this broker is answered with STALE_BROKER_EPOCH, one from a deposed controller, and an attempt that arrives after a later one
+// of the same controller, with STALE_CONTROLLER_EPOCH. All three calls may be repeated.
 type ControlServiceClient interface {
 	// LeaderAndIsr makes the broker leader or follower of partitions.
 	LeaderAndIsr(ctx context.Context, in *LeaderAndIsrRequest, opts ...grpc.CallOption) (*LeaderAndIsrResponse, error)
@@ -83,8 +83,8 @@ func (c *controlServiceClient) StopReplica(ctx context.Context, in *StopReplicaR
 // for forward compatibility.
 //
 // ControlService takes the controller's orders. Only the controller calls it. Every request is fenced: a request for an earlier
-// registration of this broker is answered with STALE_BROKER_EPOCH, one from a deposed controller with STALE_CONTROLLER_EPOCH.
-// All three calls may be repeated.
+// registration of this broker is answered with STALE_BROKER_EPOCH, one from a deposed controller, and an attempt that arrives after a later one
+// of the same controller, with STALE_CONTROLLER_EPOCH. All three calls may be repeated.
 type ControlServiceServer interface {
 	// LeaderAndIsr makes the broker leader or follower of partitions.
 	LeaderAndIsr(context.Context, *LeaderAndIsrRequest) (*LeaderAndIsrResponse, error)

@@ -162,8 +162,11 @@ type AlterPartitionWish struct {
 	NewIsr []*InSyncReplica `protobuf:"bytes,4,rep,name=new_isr,json=newIsr,proto3" json:"new_isr,omitempty"`
 	// leader_recovery_state is 1 while the leader recovers from an unclean election, otherwise 0.
 	LeaderRecoveryState int32 `protobuf:"varint,5,opt,name=leader_recovery_state,json=leaderRecoveryState,proto3" json:"leader_recovery_state,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// fence asks for a new version of the state with the set that there is, which new_isr repeats: what the leader has asked for before with the old
+	// version cannot be done any more, even if it has not arrived yet.
+	Fence         bool `protobuf:"varint,6,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AlterPartitionWish) Reset() {
@@ -229,6 +232,13 @@ func (x *AlterPartitionWish) GetLeaderRecoveryState() int32 {
 		return x.LeaderRecoveryState
 	}
 	return 0
+}
+
+func (x *AlterPartitionWish) GetFence() bool {
+	if x != nil {
+		return x.Fence
+	}
+	return false
 }
 
 // InSyncReplica is a member of an in-sync set.
@@ -639,13 +649,14 @@ const file_ottla_v1_controller_proto_rawDesc = "" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12<\n" +
 	"\n" +
 	"partitions\x18\x03 \x03(\v2\x1c.ottla.v1.AlterPartitionWishR\n" +
-	"partitions\"\xdc\x01\n" +
+	"partitions\"\xf2\x01\n" +
 	"\x12AlterPartitionWish\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12!\n" +
 	"\fleader_epoch\x18\x02 \x01(\x11R\vleaderEpoch\x12'\n" +
 	"\x0fpartition_epoch\x18\x03 \x01(\x05R\x0epartitionEpoch\x120\n" +
 	"\anew_isr\x18\x04 \x03(\v2\x17.ottla.v1.InSyncReplicaR\x06newIsr\x122\n" +
-	"\x15leader_recovery_state\x18\x05 \x01(\x05R\x13leaderRecoveryState\"O\n" +
+	"\x15leader_recovery_state\x18\x05 \x01(\x05R\x13leaderRecoveryState\x12\x14\n" +
+	"\x05fence\x18\x06 \x01(\bR\x05fence\"O\n" +
 	"\rInSyncReplica\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\x05R\bbrokerId\x12!\n" +
 	"\fbroker_epoch\x18\x02 \x01(\x12R\vbrokerEpoch\"w\n" +

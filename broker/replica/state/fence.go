@@ -13,16 +13,22 @@ type Sender struct {
 	ControllerEpoch cluster.ControllerEpoch
 	// BrokerEpoch of the receiver as the sender knows it; [cluster.NoBrokerEpoch] is not checked.
 	BrokerEpoch cluster.BrokerEpoch
+	// Sequence numbers the attempts of a controller in one reign, all calls of all brokers, from 1; 0 is not checked.
+	Sequence int64
 }
 
-// Fence remembers the latest controller and refuses older ones (F§2.10 rules 1 and 2, Kafka's ReplicaManager). The zero value has seen no
-// controller. Pure; the owner serialises calls.
+// Fence remembers the latest controller and refuses older ones (F§2.10 rules 1 and 2, Kafka's ReplicaManager). It also refuses what a controller has
+// given up: an attempt that arrives after a later one. Kafka leaves that to the connection, but a request may be read, or may wait for its turn, longer
+// than its connection lasts; topics that were deleted since would come back or go again. The zero value has seen no controller. Pure; the owner
+// serialises calls.
 type Fence struct {
 	// ControllerEpoch is the highest that was admitted.
 	ControllerEpoch cluster.ControllerEpoch
+	// Sequence is the highest that was admitted of that controller.
+	Sequence int64
 }
 
-// Admit judges an order given that the broker is registered under own: [kerr.None] lets it pass and remembers the controller's epoch.
+// Admit judges an order given that the broker is registered under own: [kerr.None] lets it pass and remembers the controller's epoch and the attempt.
 func (f *Fence) Admit(s Sender, own cluster.BrokerEpoch) kerr.Code {
 	if s.BrokerEpoch != cluster.NoBrokerEpoch && s.BrokerEpoch < own {
 		return kerr.StaleBrokerEpoch
@@ -30,7 +36,13 @@ func (f *Fence) Admit(s Sender, own cluster.BrokerEpoch) kerr.Code {
 	if s.ControllerEpoch < f.ControllerEpoch {
 		return kerr.StaleControllerEpoch
 	}
-	f.ControllerEpoch = s.ControllerEpoch
+	if s.ControllerEpoch > f.ControllerEpoch {
+		*f = Fence{ControllerEpoch: s.ControllerEpoch}
+	}
+	if s.Sequence != 0 && s.Sequence < f.Sequence {
+		return kerr.StaleControllerEpoch
+	}
+	f.Sequence = max(f.Sequence, s.Sequence)
 	return kerr.None
 }
 

@@ -16,17 +16,42 @@ func TestOrdersOfOldControllersAndForOldRegistrationsAreRefused(t *testing.T) {
 		want kerr.Code
 		seen cluster.ControllerEpoch
 	}{
-		{"the first controller is believed", Sender{1, 3, own}, kerr.None, 3},
-		{"the same one again", Sender{1, 3, own}, kerr.None, 3},
-		{"one that does not say which registration it means", Sender{1, 3, cluster.NoBrokerEpoch}, kerr.None, 3},
-		{"an order for an earlier registration", Sender{1, 4, own - 1}, kerr.StaleBrokerEpoch, 3},
-		{"an order for a registration that this broker has not learned of yet", Sender{1, 4, own + 1}, kerr.None, 4},
-		{"a deposed controller", Sender{1, 3, own}, kerr.StaleControllerEpoch, 4},
-		{"the earlier registration is noticed before the deposed controller", Sender{1, 3, own - 1}, kerr.StaleBrokerEpoch, 4},
-		{"the next controller", Sender{1, 9, own}, kerr.None, 9},
+		{"the first controller is believed", Sender{1, 3, own, 0}, kerr.None, 3},
+		{"the same one again", Sender{1, 3, own, 0}, kerr.None, 3},
+		{"one that does not say which registration it means", Sender{1, 3, cluster.NoBrokerEpoch, 0}, kerr.None, 3},
+		{"an order for an earlier registration", Sender{1, 4, own - 1, 0}, kerr.StaleBrokerEpoch, 3},
+		{"an order for a registration that this broker has not learned of yet", Sender{1, 4, own + 1, 0}, kerr.None, 4},
+		{"a deposed controller", Sender{1, 3, own, 0}, kerr.StaleControllerEpoch, 4},
+		{"the earlier registration is noticed before the deposed controller", Sender{1, 3, own - 1, 0}, kerr.StaleBrokerEpoch, 4},
+		{"the next controller", Sender{1, 9, own, 0}, kerr.None, 9},
 	} {
 		if got := f.Admit(c.s, own); got != c.want || f.ControllerEpoch != c.seen {
 			t.Errorf("%s: got %v with epoch %d, want %v with epoch %d", c.name, got, f.ControllerEpoch, c.want, c.seen)
+		}
+	}
+}
+
+func TestAttemptsThatWereGivenUpAreRefused(t *testing.T) {
+	const own = 50
+	f := Fence{}
+	for _, c := range []struct {
+		name string
+		s    Sender
+		want kerr.Code
+	}{
+		{"the first attempt", Sender{1, 3, own, 7}, kerr.None},
+		{"a later one", Sender{1, 3, own, 9}, kerr.None},
+		{"that one again", Sender{1, 3, own, 9}, kerr.None},
+		{"the one between, which was given up", Sender{1, 3, own, 8}, kerr.StaleControllerEpoch},
+		{"one without a number", Sender{1, 3, own, 0}, kerr.None},
+		{"and it changes nothing", Sender{1, 3, own, 8}, kerr.StaleControllerEpoch},
+		{"the next controller begins anew", Sender{1, 4, own, 1}, kerr.None},
+		{"an order for an earlier registration does not count", Sender{1, 4, own - 1, 5}, kerr.StaleBrokerEpoch},
+		{"nor does one of a deposed controller", Sender{1, 3, own, 20}, kerr.StaleControllerEpoch},
+		{"so this one passes", Sender{1, 4, own, 2}, kerr.None},
+	} {
+		if got := f.Admit(c.s, own); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
 }

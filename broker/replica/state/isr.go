@@ -18,7 +18,9 @@ import (
 //	    │                                                                  ▼ the controller knows another state
 //	    └──────────────── the next LeaderAndIsr ──────────────────────── stuck
 //
-// In proposed and stuck the maximal ISR counts, because the controller may have written the change.
+// In proposed and stuck the maximal ISR counts, because the controller may have written the change. It also counts if a member may not join and a
+// request before the one that was refused has not been answered: that may still arrive, and the member may join then. So the leader fences it: it has
+// the controller write a new version of the committed set.
 
 // ISRChange is a leader's wish to change the in-sync replicas of a partition (F§2.12).
 type ISRChange struct {
@@ -32,6 +34,8 @@ type ISRChange struct {
 	ISR []cluster.BrokerID
 	// Epochs holds their registrations, in the same order; [cluster.NoBrokerEpoch] is not checked (KIP-903).
 	Epochs []cluster.BrokerEpoch
+	// Fence asks for a new version of the state with the set that there is, which ISR repeats.
+	Fence bool
 }
 
 // ISRResult is the controller's answer to an [ISRChange].
@@ -86,6 +90,7 @@ func (p progress) lost(watermark cluster.Offset) bool {
 // Propose makes isr, which is what Fetched or Shrunk returned, the set that the controller is to be asked for.
 // Who joins does so under the registration of its last fetch: after another it may have lost what made it eligible (KIP-903).
 func (l *Leadership) Propose(isr []cluster.BrokerID) {
+	l.settled()
 	l.proposed, l.joining = isr, nil
 	for _, id := range isr {
 		if r := l.remote(id); r != nil && !slices.Contains(l.isr, id) {
@@ -94,12 +99,22 @@ func (l *Leadership) Propose(isr []cluster.BrokerID) {
 	}
 }
 
-// Change is the proposal as the controller is asked for it; false when there is nothing to ask.
+// settled notes that nothing is proposed and nothing that was can still be done.
+func (l *Leadership) settled() {
+	l.proposed, l.asked, l.doubtful, l.fencing = nil, false, false, false
+}
+
+// Change is the proposal as the controller is asked for it; false when there is nothing to ask. Every change that is returned counts as sent.
 func (l *Leadership) Change(tp cluster.TopicPartition) (ISRChange, bool) {
 	if l.proposed == nil || l.stuck {
 		return ISRChange{}, false
 	}
-	c := ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed}
+	l.doubtful = l.doubtful || l.asked
+	l.asked = true
+	c := ISRChange{TopicPartition: tp, LeaderEpoch: l.epoch, PartitionEpoch: l.partitionEpoch, ISR: l.proposed, Fence: l.fencing}
+	if l.fencing {
+		c.ISR = l.isr
+	}
 	for _, id := range c.ISR {
 		epoch := cluster.NoBrokerEpoch
 		for _, m := range l.joining {
@@ -115,28 +130,42 @@ func (l *Leadership) Change(tp cluster.TopicPartition) (ISRChange, bool) {
 // Answered enters the controller's answer to a change. It does nothing if that is not the change in flight. again asks for the same change to
 // be sent once more.
 func (l *Leadership) Answered(c *ISRChange, r *ISRResult, now time.Time) (again bool) {
-	if l.epoch != c.LeaderEpoch || l.partitionEpoch != c.PartitionEpoch || !slices.Equal(l.proposed, c.ISR) {
+	want := l.proposed
+	if l.fencing {
+		want = l.isr
+	}
+	if l.epoch != c.LeaderEpoch || l.partitionEpoch != c.PartitionEpoch || l.proposed == nil || l.fencing != c.Fence || !slices.Equal(want, c.ISR) {
 		return false
 	}
+	l.asked = false
 	switch r.Code {
 	case kerr.None:
 		if r.LeaderEpoch != l.epoch || r.PartitionEpoch < l.partitionEpoch {
 			l.stuck = true // a state of before or after this leadership
 			return false
 		}
-		l.isr, l.partitionEpoch, l.proposed = slices.Clone(r.ISR), r.PartitionEpoch, nil
+		l.isr, l.partitionEpoch = slices.Clone(r.ISR), r.PartitionEpoch
+		l.settled()
 	case kerr.IneligibleReplica, kerr.OperationNotAttempted:
-		l.proposed, l.notBefore = nil, now.Add(refusedPause)
+		l.notBefore = now.Add(refusedPause)
+		if l.doubtful {
+			l.fencing = true
+			return true
+		}
+		l.settled()
 	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.FencedLeaderEpoch, kerr.InvalidRequest, kerr.NewLeaderElected:
 		l.stuck = true
 	case kerr.InvalidUpdateVersion:
 		if r.LeaderEpoch != l.epoch || r.PartitionEpoch <= l.partitionEpoch {
+			l.doubtful = true
 			return true
 		}
 		// Nobody but this leader changes the state in its epoch: an earlier request of its own has arrived after a later one was refused. What is
 		// written counts; asked with the old version, the controller would refuse for ever (KAFKA-2729).
-		l.isr, l.partitionEpoch, l.proposed = slices.Clone(r.ISR), r.PartitionEpoch, nil
+		l.isr, l.partitionEpoch = slices.Clone(r.ISR), r.PartitionEpoch
+		l.settled()
 	default:
+		l.doubtful = true
 		// InvalidUpdateVersion without a state among them: the controller's write may have failed in a way that only asking again can tell, and the version that
 		// goes with it keeps that harmless.
 		return true

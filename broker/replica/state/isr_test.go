@@ -129,8 +129,10 @@ func TestWhoJoinsDoesSoUnderTheRegistrationThatItCaughtUpIn(t *testing.T) {
 	}
 }
 
+// ok8 says that a member has joined.
+var ok8 = ISRResult{LeaderEpoch: 4, PartitionEpoch: 8, ISR: ids(9, 1, 2)}
+
 func TestTheControllersAnswers(t *testing.T) {
-	ok := ISRResult{LeaderEpoch: 4, PartitionEpoch: 8, ISR: ids(9, 1, 2)}
 	for _, c := range []struct {
 		name        string
 		result      ISRResult
@@ -140,7 +142,7 @@ func TestTheControllersAnswers(t *testing.T) {
 		epoch       cluster.PartitionEpoch
 		asks, wants bool // whether it asks again later, and whether it may propose something else
 	}{
-		{"it was written", ok, false, ids(9, 1, 2), 3, 8, false, true},
+		{"it was written", ok8, false, ids(9, 1, 2), 3, 8, false, true},
 		{"it had been written already", ISRResult{LeaderEpoch: 4, PartitionEpoch: 7, ISR: ids(9, 1, 2)}, false, ids(9, 1, 2), 3, 7, false, true},
 		{"it was written before something older was read", ISRResult{LeaderEpoch: 4, PartitionEpoch: 6, ISR: ids(9)}, false, ids(9, 1), 3, 7, false, false},
 		{"there is another leadership", ISRResult{LeaderEpoch: 5, PartitionEpoch: 9, ISR: ids(1)}, false, ids(9, 1), 3, 7, false, false},
@@ -183,6 +185,46 @@ func TestTheControllersAnswers(t *testing.T) {
 			t.Error("not even after a second")
 		}
 	})
+	t.Run("a refused member counts until nothing that was asked before can be done any more", func(t *testing.T) {
+		for name, unsure := range map[string]func(l *Leadership){
+			"a request was given up": func(l *Leadership) { l.Change(orders0) },
+			"an outcome was not known": func(l *Leadership) {
+				c, _ := l.Change(orders0)
+				l.Answered(&c, &ISRResult{Code: kerr.InvalidUpdateVersion}, at(1))
+			},
+			"something went wrong": func(l *Leadership) {
+				c, _ := l.Change(orders0)
+				l.Answered(&c, &ISRResult{Code: kerr.UnknownServerError}, at(1))
+			},
+		} {
+			for _, late := range []bool{false, true} {
+				l := account(9, 1)
+				l.Propose(ids(9, 1, 2))
+				unsure(l)
+				asked, _ := l.Change(orders0)
+				if !l.Answered(&asked, &ISRResult{Code: kerr.IneligibleReplica}, at(1)) || l.MaximalSize() != 3 || l.idle(at(3)) {
+					t.Fatalf("%s: maximal %d, may propose %v", name, l.MaximalSize(), l.idle(at(3)))
+				}
+				fence, ok := l.Change(orders0)
+				if !ok || !fence.Fence || !slices.Equal(fence.ISR, ids(9, 1)) || fence.PartitionEpoch != 7 {
+					t.Fatalf("%s: asks for %+v, %v", name, fence, ok)
+				}
+				if l.Answered(&asked, &ok8, at(1)); l.MaximalSize() != 3 {
+					t.Errorf("%s: an answer to the request before counts", name)
+				}
+				r, want := ISRResult{LeaderEpoch: 4, PartitionEpoch: 8, ISR: ids(9, 1)}, ids(9, 1)
+				if late {
+					r, want = ISRResult{Code: kerr.InvalidUpdateVersion, LeaderEpoch: 4, PartitionEpoch: 8, ISR: ids(9, 1, 2)}, ids(9, 1, 2)
+				}
+				if l.Answered(&fence, &r, at(1)) || !slices.Equal(l.isr, want) || l.MaximalSize() != len(want) || l.partitionEpoch != 8 || !l.idle(at(3)) {
+					t.Errorf("%s, late %v: in-sync %v, maximal %d, partition epoch %d", name, late, l.isr, l.MaximalSize(), l.partitionEpoch)
+				}
+				if _, ok := l.Change(orders0); ok {
+					t.Errorf("%s: it still asks", name)
+				}
+			}
+		}
+	})
 	t.Run("answers to something else are ignored", func(t *testing.T) {
 		for name, change := range map[string]func(*ISRChange){
 			"another set":               func(c *ISRChange) { c.ISR = ids(9) },
@@ -198,7 +240,7 @@ func TestTheControllersAnswers(t *testing.T) {
 			} else {
 				l.proposed = nil
 			}
-			if l.Answered(&asked, &ok, at(1)) || !slices.Equal(l.isr, ids(9, 1)) || l.partitionEpoch != 7 {
+			if l.Answered(&asked, &ok8, at(1)) || !slices.Equal(l.isr, ids(9, 1)) || l.partitionEpoch != 7 {
 				t.Errorf("%s: in-sync %v, partition epoch %d", name, l.isr, l.partitionEpoch)
 			}
 		}

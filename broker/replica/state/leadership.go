@@ -22,6 +22,9 @@ type Leadership struct {
 	proposed []cluster.BrokerID
 	// joining is who is in proposed and not in isr, with the registration that it had when it was found to be in sync.
 	joining []member
+	// asked means that the controller has been sent what is proposed and has not answered, doubtful that an earlier request with the same version of the
+	// state may still be carried out. fencing means that what is asked for is a new version instead of proposed.
+	asked, doubtful, fencing bool
 	// stuck means that the controller knows another state: what was proposed counts until the next order.
 	stuck bool
 	// notBefore is when the next change may be proposed at the earliest.
