@@ -31,6 +31,7 @@ var noEffect = func() map[string]string {
 			"connection.failed.authentication.delay.ms", "connections.max.reauth.ms",
 			"log.dir.failure.timeout.ms",
 			"max.connections", "max.connections.per.ip", "max.incremental.fetch.session.cache.slots", "num.replica.alter.log.dirs.threads",
+			"replica.alter.log.dirs.io.max.bytes.per.second",
 			"request.timeout.ms", "socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
 		},
 	} {

@@ -136,6 +136,9 @@ func (f *consoleConsumerFlags) settings(src *source) (*config.Consumer, []config
 	if f.fromBeginning.Given() && reset != "" && reset != "earliest" {
 		return nil, nil, kafkaError("Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option", reset)
 	}
+	if f.fromBeginning.Given() { // also where what is to be read next has been deleted, and for partitions that are yet to come
+		p["auto.offset.reset"] = "earliest"
+	}
 	if reset == "earliest" && src.partition < 0 {
 		src.start = client.Earliest
 	}
@@ -240,12 +243,15 @@ func runConsoleConsumer(ctx context.Context, args []string, std streams) int {
 		fmt.Fprintf(std.err, "Processed a total of %d messages\n", p.count)
 	}()
 	defer c.Close(context.WithoutCancel(ctx))
-	if err := assign(ctx, cl, c, &src); err != nil {
+	topics, err := assign(ctx, cl, c, &src)
+	if err != nil {
 		if ctx.Err() != nil {
 			return interrupted(ctx)
 		}
 		return fail(err)
 	}
+	s := subscription{client: cl, consumer: c, topics: topics, match: src.include}
+	defer s.follow(ctx)()
 	return p.run(ctx, std.err)
 }
 
@@ -263,33 +269,31 @@ func consumerOptions(c *config.Consumer, log hclog.Logger) []consumer.Option {
 	}
 }
 
-// assign tells the consumer what to read and where to start.
-func assign(ctx context.Context, cl *client.Client, c *consumer.Consumer, src *source) error {
+// assign tells the consumer what to read and where to start, and returns the topics of which it is to read all partitions.
+func assign(ctx context.Context, cl *client.Client, c *consumer.Consumer, src *source) (topics []string, err error) {
 	switch {
 	case src.partition >= 0:
-		if err := c.Assign(cluster.TopicPartition{Topic: src.topic, Partition: src.partition}); err != nil {
-			return err
-		}
+		err = c.Assign(cluster.TopicPartition{Topic: src.topic, Partition: src.partition})
 	case src.include != nil:
-		topics, err := matchingTopics(ctx, cl, src.include)
-		if err != nil {
-			return err
-		}
-		if err := c.AssignTopics(ctx, topics...); err != nil {
-			return err
+		if topics, err = matchingTopics(ctx, cl, src.include); err == nil {
+			err = c.AssignTopics(ctx, topics...)
 		}
 	default:
-		if err := c.AssignTopics(ctx, src.topic); err != nil {
-			return err
-		}
+		topics = []string{src.topic}
+		err = c.AssignTopics(ctx, topics...)
+	}
+	if err != nil {
+		return nil, err
 	}
 	switch src.start {
 	case client.Earliest:
-		return c.SeekToBeginning()
+		err = c.SeekToBeginning()
 	case client.Latest:
-		return c.SeekToEnd()
+		err = c.SeekToEnd()
+	default:
+		err = c.Seek(cluster.TopicPartition{Topic: src.topic, Partition: src.partition}, cluster.Offset(src.start))
 	}
-	return c.Seek(cluster.TopicPartition{Topic: src.topic, Partition: src.partition}, cluster.Offset(src.start))
+	return topics, err
 }
 
 // printer writes records until there are enough of them.

@@ -165,10 +165,12 @@ func (v *verifiableConsumer) run(ctx context.Context, std streams) error {
 	v.log.print(eventNow("startup_complete"))
 	err = v.assign(ctx, c, log)
 	if err == nil {
-		parts := partitionRefs(c.Assignment())
-		v.log.print(partitionsChanged{eventNow("partitions_assigned"), parts})
+		v.log.print(partitionsChanged{eventNow("partitions_assigned"), partitionRefs(c.Assignment())})
+		s := subscription{client: cl, consumer: c, topics: []string{v.topic}, changed: v.rebalanced}
+		stop := s.follow(ctx)
 		err = v.readAll(ctx, c)
-		v.log.print(partitionsChanged{eventNow("partitions_revoked"), parts})
+		stop()
+		v.log.print(partitionsChanged{eventNow("partitions_revoked"), partitionRefs(c.Assignment())})
 	}
 	if closed := c.Close(context.WithoutCancel(ctx)); err == nil {
 		err = closed
@@ -189,6 +191,12 @@ func (v *verifiableConsumer) assign(ctx context.Context, c *consumer.Consumer, l
 			return err
 		}
 	}
+}
+
+// rebalanced tells that the topic has got more partitions, in the events of a group that shares them anew.
+func (v *verifiableConsumer) rebalanced(before, after []cluster.TopicPartition) {
+	v.log.print(partitionsChanged{eventNow("partitions_revoked"), partitionRefs(before)})
+	v.log.print(partitionsChanged{eventNow("partitions_assigned"), partitionRefs(after)})
 }
 
 // partitionRefs turns partitions into what events hold.
