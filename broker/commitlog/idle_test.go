@@ -254,6 +254,12 @@ func TestIndexesAreOpenedWhenThereIsSomethingToWrite(t *testing.T) {
 	if n := disk.OpenFiles() - before; n != 1 {
 		t.Errorf("%d files are open of a new partition", n)
 	}
+	must(t, m.release()) // as if killed
+	m = openOn(t, disk, cfg)
+	l, _ = m.Get(orders)
+	if n := disk.OpenFiles() - before - m.idle.stats().Idle; n != 1 {
+		t.Errorf("%d files are open after recovery of a partition without index entries that may not be closed", n)
+	}
 	for i := range 2 * tailEntries {
 		appendValues(t, l, 0, int64(2+i), "little")
 	}
@@ -266,6 +272,12 @@ func TestIndexesAreOpenedWhenThereIsSomethingToWrite(t *testing.T) {
 	if n := disk.OpenFiles() - before - m.idle.stats().Idle; n != 1 {
 		t.Errorf("%d files are open after a start that may not be closed", n)
 	}
+	must(t, m.release()) // as if killed
+	killed := openOn(t, disk, cfg)
+	if n := disk.OpenFiles() - before - killed.idle.stats().Idle; n != filesWhileWritten {
+		t.Errorf("%d files are open after recovery that may not be closed: what was built again is not on disk", n)
+	}
+	l, _ = killed.Get(orders)
 	appendValues(t, l, 0, 1000, "little")
 	if got, err := checkAll(l); err != nil || len(got) != 2+2*tailEntries {
 		t.Errorf("%d records, %v", len(got), err)

@@ -376,7 +376,7 @@ func (d *loader) finish(end cluster.Offset) error {
 	if err := errors.Join(active.idx.activate(d.config.SegmentIndexBytes), active.tidx.activate(d.config.SegmentIndexBytes)); err != nil {
 		return err
 	}
-	if d.clean {
+	if d.clean || active.idx.count+active.tidx.count == 0 { // otherwise they were built just now, and not synced
 		if err := active.restIndexes(); err != nil {
 			return err
 		}
