@@ -86,6 +86,11 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 		m.cfg.Logger.Debug("following", "partition", s.TopicPartition.String(), "leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch))
 		return kerr.None, nil
 	}
+	if latest := p.log.LatestEpoch(); s.LeaderEpoch < latest {
+		// Appending in an earlier epoch than the log's last would make what lies before look like a damaged tail. ZooKeeper can only be behind the logs when
+		// it has lost what it knew; the controller then raises the leader epoch.
+		return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, but the log has records of leader epoch %d: ZooKeeper knows less than before, was a backup of it restored?", s.LeaderEpoch, latest)
+	}
 	m.stopFetching(p)
 	if err := p.leadFrom(s); err != nil {
 		return p.checkStorage(err), err

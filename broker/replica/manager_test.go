@@ -80,6 +80,30 @@ func TestHighWatermarksSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestALogOfALaterEpochIsNotLedInAnEarlierOne(t *testing.T) {
+	disk := vfs.NewMem()
+	b := startBroker(t, disk)
+	b.add(b.lead(7, self), 5, AcksLeader)
+	b.stop()
+	// ZooKeeper has been restored from a backup.
+	b = startBroker(t, disk)
+	for _, epoch := range []cluster.LeaderEpoch{3, 6} {
+		if code := b.order(b.state(self, epoch, self)); code != kerr.FencedLeaderEpoch {
+			t.Errorf("leader epoch %d: %v", epoch, code)
+		}
+		if p := b.held(); p.Leads() {
+			t.Errorf("leads in epoch %d", p.LeaderEpoch())
+		}
+	}
+	if at, end, ok := b.held().log.EndOffsetForEpoch(7); at != 7 || end != 5 || !ok {
+		t.Errorf("epoch %d ends at %d, want 7 at 5", at, end)
+	}
+	p := b.lead(8, self)
+	if a := b.add(p, 1, AcksLeader); a.Info.FirstOffset != 5 {
+		t.Errorf("appended at %d, want 5", a.Info.FirstOffset)
+	}
+}
+
 func TestAHighWatermarkBeyondTheLogIsBroughtBack(t *testing.T) {
 	disk := vfs.NewMem()
 	b := startBroker(t, disk)

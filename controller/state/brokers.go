@@ -150,7 +150,8 @@ func (e LogDirFailure) handle(m *Machine) {
 	m.moveReplicas(m.replicasOn(e.Brokers), OnlineReplica)
 }
 
-// handle notes which replicas are on failed log directories and deals with those that were not before.
+// handle notes which replicas are on failed log directories and deals with those that were not before. A leader whose log is of a later epoch than
+// ZooKeeper knows cannot begin to lead; it gets a later one.
 func (e BecomeResponse) handle(m *Machine) {
 	b, ok := m.brokers[e.Broker]
 	if !ok || b.Epoch != e.BrokerEpoch {
@@ -161,14 +162,23 @@ func (e BecomeResponse) handle(m *Machine) {
 		return
 	}
 	var failed []replica
+	var fenced []*partition
 	for _, pe := range e.Partitions {
 		p, ok := m.partition(pe.Partition)
 		if !ok {
 			continue
 		}
+		leads := p.leadership != nil && p.leadership.Leader == e.Broker
 		switch pe.Code {
 		case kerr.None:
 			delete(p.failedDirs, e.Broker)
+			if leads {
+				p.fenced = 0
+			}
+		case kerr.FencedLeaderEpoch:
+			if leads {
+				fenced = append(fenced, p)
+			}
 		case kerr.KafkaStorageError:
 			if _, known := p.failedDirs[e.Broker]; !known {
 				if p.failedDirs == nil {
@@ -186,6 +196,27 @@ func (e BecomeResponse) handle(m *Machine) {
 		m.note(Warn, "replicas are on failed log directories", "broker", e.Broker, "replicas", len(failed))
 		m.replicasFailed(failed)
 	}
+	m.overtake(fenced)
+}
+
+// overtake raises the leader epochs of partitions whose leaders' logs are of later ones, which happens after ZooKeeper was restored from a backup. How
+// much later is not known: each step is twice as large as the one before.
+func (m *Machine) overtake(ps []*partition) {
+	for _, p := range ps {
+		m.note(Error, "the leader's log is of a later epoch than ZooKeeper knows, which has lost what it knew; the leader epoch is raised", "partition", p.tp, "state", *p.leadership)
+	}
+	m.batched(func() {
+		m.updateStates(ps, update{
+			decide: func(p *partition, current LeaderAndISR) (LeaderAndISR, bool) {
+				current.LeaderEpoch += 1 << min(p.fenced, 30)
+				return current, true
+			},
+			done: func(p *partition) {
+				p.fenced++
+				m.sendBecome(p.assignment.Replicas, p, false)
+			},
+		})
+	})
 }
 
 // handle counts from the next election on.

@@ -29,6 +29,7 @@ type env struct {
 	moves     ReassignmentsRequested // /admin/reassign_partitions
 	elections ElectionsRequested     // /admin/preferred_replica_election
 
+	logs    map[replicaName]cluster.LeaderEpoch               // leader epochs of logs, where they are later than those of states
 	foreign map[cluster.TopicPartition]cluster.PartitionEpoch // states that contradict themselves until they are written again
 	opts    Options
 	senders map[cluster.BrokerID]bool // where requests can go
@@ -42,7 +43,7 @@ func newEnv() *env {
 		brokers: map[cluster.BrokerID]Broker{}, topics: map[string]Topic{}, states: map[cluster.TopicPartition]LeaderAndISR{},
 		written:   map[cluster.TopicPartition]cluster.BrokerEpoch{},
 		deletions: map[string]bool{}, configs: map[string]map[string]string{}, senders: map[cluster.BrokerID]bool{},
-		foreign: map[cluster.TopicPartition]cluster.PartitionEpoch{},
+		logs: map[replicaName]cluster.LeaderEpoch{}, foreign: map[cluster.TopicPartition]cluster.PartitionEpoch{},
 
 		opts:  Options{ControllerID: 1, DeleteTopics: true},
 		fault: func(Op) string { return "" },
@@ -255,7 +256,11 @@ func (e *env) respond(code func(cluster.BrokerID, cluster.TopicPartition) kerr.C
 	case *BecomeRequest:
 		ev := BecomeResponse{Broker: r.Broker, BrokerEpoch: r.BrokerEpoch}
 		for _, p := range body.Partitions {
-			ev.Partitions = append(ev.Partitions, PartitionError{p.Partition, code(r.Broker, p.Partition)})
+			c := code(r.Broker, p.Partition)
+			if p.State.Leader == r.Broker && p.State.LeaderEpoch < e.logs[replicaName{r.Broker, p.Partition}] {
+				c = kerr.FencedLeaderEpoch
+			}
+			ev.Partitions = append(ev.Partitions, PartitionError{p.Partition, c})
 		}
 		e.handle(ev)
 	}

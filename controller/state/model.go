@@ -172,6 +172,7 @@ type partition struct {
 	replicas   map[cluster.BrokerID]ReplicaState // absent = NonExistentReplica
 	failedDirs map[cluster.BrokerID]struct{}     // replicas whose log directory failed
 	begun      bool                              // this controller has worked at a reassignment of it
+	fenced     uint                              // how often in a row the leader's log was of a later epoch
 }
 
 // leaving reports whether nothing is done for the partition any more, because its topic is to be deleted. One that is being reassigned goes

@@ -109,6 +109,9 @@ func (e *env) prepare(cmd string, args []string) bool {
 		e.prepare("state", args)
 		tp, _ := cluster.ParseTopicPartition(args[0])
 		e.foreign[tp] = e.states[tp].PartitionEpoch
+	case "log-epoch": // a log that is of a later leader epoch than ZooKeeper knows: broker name-0 epoch
+		tp, _ := cluster.ParseTopicPartition(args[1])
+		e.logs[replicaName{parseIDs(args[0])[0], tp}] = cluster.LeaderEpoch(parseIDs(args[2])[0])
 	case "marker": // a deletion marker before the failover
 		e.deletions[args[0]] = true
 	case "config": // topic key value
