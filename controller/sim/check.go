@@ -118,6 +118,16 @@ func (w *world) rewrite(h *history, l *log) {
 	}
 }
 
+// superseded reports whether another leader than that of an epoch was elected since.
+func (h *history) superseded(leader cluster.BrokerID, in cluster.LeaderEpoch) bool {
+	for e, other := range h.leaders {
+		if e > in && other != leader {
+			return true
+		}
+	}
+	return false
+}
+
 // checkLead looks at a broker that begins to lead.
 func (w *world) checkLead(p *part, s *replica.PartitionState) {
 	h := w.history(p.tp, p.log.id)
@@ -127,7 +137,7 @@ func (w *world) checkLead(p *part, s *replica.PartitionState) {
 	if elected, ok := h.leaders[s.LeaderEpoch]; !ok || elected != p.b.id {
 		w.violated("only who was elected leads", "broker %d leads %s in epoch %d, for which %d was elected", p.b.id, p.tp, s.LeaderEpoch, elected)
 	}
-	if s.LeaderEpoch < w.zk.states[p.tp].LeaderEpoch {
+	if h.superseded(p.b.id, s.LeaderEpoch) {
 		return // another one leads already; this one will not commit anything that the other does not have
 	}
 	if h.pending && s.LeaderEpoch >= h.lossy {
