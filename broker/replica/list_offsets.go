@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ottla/ottla/broker/epoch"
+	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
@@ -38,10 +39,20 @@ var nothingListed = ListedOffset{Offset: cluster.UnknownOffset, Timestamp: -1, L
 // OFFSET_NOT_AVAILABLE while a new leader's high watermark has not reached the start of its epoch, because what consumers could read from the
 // leader before may lie above it (KIP-207).
 func (p *Partition) ListOffset(r *Reader, timestamp int64, current cluster.LeaderEpoch) (ListedOffset, error) {
-	st, code := p.admit(current, false)
-	if code != kerr.None {
-		return nothingListed, code
+	for {
+		st, code := p.admit(current, false)
+		if code != kerr.None {
+			return nothingListed, code
+		}
+		found, err := p.listAs(st, r, timestamp)
+		if p.state.Load().Leads(st.Epoch) {
+			return found, err
+		}
 	}
+}
+
+// listAs looks an offset up for a reader that was admitted under a standing.
+func (p *Partition) listAs(st *state.Standing, r *Reader, timestamp int64) (ListedOffset, error) {
 	watermark := p.HighWatermark()
 	bound := p.log.LogEndOffset()
 	var unavailable error

@@ -107,38 +107,56 @@ type ReadSize struct {
 // because there is news reports nothing new. A replica that is not assigned is refused with UNKNOWN_TOPIC_OR_PARTITION, and a read that
 // fails reports nothing.
 func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog.BufferSource) ReadResult {
-	st, code := p.admit(pos.CurrentLeaderEpoch, r.Rack != "" && !r.isFollower())
-	if code != kerr.None {
-		return failedRead(code)
+	for {
+		st, code := p.admit(pos.CurrentLeaderEpoch, r.Rack != "" && !r.isFollower())
+		if code != kerr.None {
+			return failedRead(code)
+		}
+		if r.isFollower() && !p.assigned(r.Replica) {
+			return failedRead(kerr.UnknownTopicOrPartition)
+		}
+		res, end := p.readAs(st, r, pos, size, pool)
+		if now := p.state.Load(); now.Role != st.Role || now.Epoch != st.Epoch {
+			// What was read may be another leader's, from behind a place at which the log was cut meanwhile: nothing that the reader can append.
+			if res.Fetched.Buf != nil {
+				pool.Put(res.Fetched.Buf)
+			}
+			continue
+		}
+		if size.Report && r.isFollower() && res.Code == kerr.None && res.Diverging == nil {
+			p.report(r, pos, st.Epoch, end)
+		}
+		return res
 	}
-	if r.isFollower() && !p.assigned(r.Replica) {
-		return failedRead(kerr.UnknownTopicOrPartition)
-	}
+}
+
+// readAs reads for a reader that was admitted under a standing, and returns where the log ended before.
+func (p *Partition) readAs(st *state.Standing, r *Reader, pos *Position, size ReadSize, pool commitlog.BufferSource) (ReadResult, cluster.Offset) {
 	// The watermark before the end: the end only grows, so the watermark stays below it.
 	watermark := p.HighWatermark()
 	end := p.log.LogEndOffset()
 	res := ReadResult{HighWatermark: watermark, LastStable: p.stable(watermark), LogStart: p.log.LogStartOffset(), LogEnd: end, Preferred: cluster.NoBroker}
 	if pos.Offset < res.LogStart { // whatever it has read, nothing here goes on from there
-		return outOfRange(res.LogStart)
+		return outOfRange(res.LogStart), end
 	}
 	// The epochs before the end: a follower whose log is longer than this one must truncate by epoch (KIP-595, KAFKA-2143).
 	// A consumer that says what it has read last learns in the same way that it has been truncated (KIP-320).
 	if pos.LastFetchedEpoch != cluster.NoLeaderEpoch {
 		d, diverging, code := state.Diverging(pos.LastFetchedEpoch, pos.Offset, p.epochEnd(pos.LastFetchedEpoch))
 		if code != kerr.None {
-			return failedRead(code)
+			return failedRead(code), end
 		}
 		if diverging {
 			res.Diverging = &d
-			return res
+			return res, end
 		}
 	}
 	if pos.Offset > end {
-		return outOfRange(res.LogStart)
+		return outOfRange(res.LogStart), end
 	}
 	if st.Role == state.Leading {
 		if res.Preferred = p.preferred(r, pos.Offset); res.Preferred != cluster.NoBroker {
-			return res
+			return res, end
 		}
 	}
 	bound := end
@@ -153,16 +171,13 @@ func (p *Partition) Read(r *Reader, pos *Position, size ReadSize, pool commitlog
 		if err != nil {
 			if code := p.checkStorage(err); code != kerr.OffsetOutOfRange {
 				p.env.logger.Warn("read failed", "partition", p.tp.String(), "offset", int64(pos.Offset), "error", err)
-				return failedRead(code)
+				return failedRead(code), end
 			}
-			return outOfRange(p.log.LogStartOffset())
+			return outOfRange(p.log.LogStartOffset()), end
 		}
 		res.Fetched = fetched
 	}
-	if size.Report && r.isFollower() {
-		p.report(r, pos, st.Epoch, end)
-	}
-	return res
+	return res, end
 }
 
 func outOfRange(logStart cluster.Offset) ReadResult {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/ottla/ottla/broker/vfs"
@@ -140,6 +141,68 @@ func TestAReaderBeforeTheStartIsOutOfRangeWhateverItHasRead(t *testing.T) {
 				t.Errorf("replica %d at 7 after epoch %d: %v, log start %d, diverging %v", r.Replica, last, res.Code, res.LogStart, res.Diverging)
 			}
 		}
+	}
+}
+
+// While a follower of epoch 1 is read for, this broker loses the leadership, cuts its log at 5, and leads again in epoch 3: the records at 7 now do not
+// follow what the follower has at 6.
+func TestARoleThatChangesDuringAReadSpoilsIt(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		reader *Reader
+		epoch  cluster.LeaderEpoch
+		want   kerr.Code
+	}{
+		{"a follower", follower(2), 1, kerr.FencedLeaderEpoch},
+		{"a consumer that knows the epoch", consumer(), 1, kerr.FencedLeaderEpoch},
+		{"a consumer that does not", consumer(), cluster.NoLeaderEpoch, kerr.None},
+		{"a lookup by time", consumer(), 1, kerr.FencedLeaderEpoch},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var change func()
+			b := startBroker(t, vfs.Inject(vfs.NewMem(), vfs.When(func(c vfs.Call) bool { return c.Op == vfs.OpRead && strings.HasSuffix(c.Path, ".log") },
+				vfs.InjectorFunc(func(vfs.Call) vfs.Fault {
+					if f := change; f != nil {
+						change = nil
+						f()
+					}
+					return vfs.Fault{}
+				}))))
+			b.alive(1, 2)
+			p := b.lead(1, self, 2)
+			for range 10 {
+				b.add(p, 1, AcksLeader)
+			}
+			read(p, follower(2), from(10))
+			change = func() {
+				b.order(b.state(2, 2, 2, self))
+				if err := p.log.Truncate(5); err != nil {
+					t.Error(err)
+				}
+				p = b.lead(3, self, 2)
+				for range 10 {
+					b.add(p, 1, AcksLeader)
+				}
+			}
+			pos := from(7)
+			pos.CurrentLeaderEpoch = c.epoch
+			if c.name == "a lookup by time" {
+				if _, err := p.ListOffset(c.reader, 1, 1); kerr.CodeOf(err) != c.want || change != nil {
+					t.Errorf("%v, want %v", err, c.want)
+				}
+				return
+			}
+			res, next := read(p, c.reader, pos)
+			if change != nil {
+				t.Fatal("nothing was read from the file")
+			}
+			if res.Code != c.want || c.want != kerr.None && next != 7 || res.Diverging != nil {
+				t.Errorf("%v up to %d, diverging %v, want %v", res.Code, next, res.Diverging, c.want)
+			}
+			if got := p.HighWatermark(); got != 10 {
+				t.Errorf("the high watermark is %d, want 10: the follower has told nothing in the new epoch", got)
+			}
+		})
 	}
 }
 
