@@ -259,17 +259,13 @@ func parseBrokerList(list string) ([]cluster.BrokerID, error) {
 
 // propose places the partitions of each topic on brokers anew, with as many replicas as the topic's first partition has.
 func propose(current assignment, brokers []state.BrokerRack, noRacks bool) (assignment, error) {
-	withRack := 0
 	for i := range brokers {
 		if noRacks {
 			brokers[i].Rack = ""
 		}
-		if brokers[i].Rack != "" {
-			withRack++
-		}
 	}
-	if withRack > 0 && withRack < len(brokers) {
-		return nil, userError("Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information.")
+	if err := allRacksOrNone(brokers); err != nil {
+		return nil, err
 	}
 	proposed := assignment{}
 	for _, topic := range current.topics() {
@@ -292,6 +288,16 @@ func propose(current assignment, brokers []state.BrokerRack, noRacks bool) (assi
 		}
 	}
 	return proposed, nil
+}
+
+// allRacksOrNone refuses to place replicas by racks that some brokers do not have.
+func allRacksOrNone(brokers []state.BrokerRack) error {
+	none := func(b state.BrokerRack) bool { return b.Rack == "" }
+	some := func(b state.BrokerRack) bool { return b.Rack != "" }
+	if slices.ContainsFunc(brokers, none) && slices.ContainsFunc(brokers, some) {
+		return userError("Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information.")
+	}
+	return nil
 }
 
 // partitionMove is who sends a partition and who receives it.

@@ -400,13 +400,13 @@ func parseAssignment(text string) ([][]cluster.BrokerID, error) {
 			if err != nil {
 				return nil, kafkaError("For input string: %q", strings.TrimSpace(item))
 			}
-			if slices.Contains(brokers, cluster.BrokerID(id)) {
-				return nil, kafkaError("Partition replica lists may not contain duplicate entries: %d", id)
-			}
 			brokers = append(brokers, cluster.BrokerID(id))
 		}
+		if again := duplicates(brokers); len(again) > 0 {
+			return nil, kafkaError("Partition replica lists may not contain duplicate entries: %s", brokerList(again))
+		}
 		if i > 0 && len(brokers) != len(lists[0]) {
-			return nil, kafkaError("Partition %d has different replication factor: %d", i, len(brokers))
+			return nil, kafkaError("Partition %d has different replication factor: [%s]", i, strings.ReplaceAll(brokerList(brokers), ",", ", "))
 		}
 		lists = append(lists, brokers)
 	}

@@ -67,7 +67,8 @@ func TestNewTopicFromFlags(t *testing.T) {
 		{"--config nope=1", "Unknown topic config name: nope"},
 		{"--config retention.ms=abc", "Invalid value abc for configuration retention.ms: Not a number of type LONG"},
 		{"--replica-assignment 0:0", "Partition replica lists may not contain duplicate entries: 0"},
-		{"--replica-assignment 0:1,2", "Partition 1 has different replication factor: 1"},
+		{"--replica-assignment 1:2:2:1:3", "Partition replica lists may not contain duplicate entries: 2,1"},
+		{"--replica-assignment 0,1:2", "Partition 1 has different replication factor: [1, 2]"},
 		{"--replica-assignment x", `For input string: "x"`},
 		{"--replica-assignment 0:1,1:2 --config cleanup.policy=compact", ""},
 	} {

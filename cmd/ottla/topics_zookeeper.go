@@ -78,7 +78,13 @@ func (z *zooKeeperTopics) place(ctx context.Context, t newTopic) (map[int32][]cl
 	if err != nil {
 		return nil, err
 	}
-	p := state.Placement{Brokers: racksOf(brokers), Partitions: int(t.partitions), ReplicationFactor: int(t.factor), Racks: z.racks}
+	racks := racksOf(brokers)
+	if z.racks == state.RackEnforced {
+		if err := allRacksOrNone(racks); err != nil {
+			return nil, err
+		}
+	}
+	p := state.Placement{Brokers: racks, Partitions: int(t.partitions), ReplicationFactor: int(t.factor), Racks: z.racks}
 	if n := len(p.Brokers); n > 0 {
 		p.Start, p.Shift = rand.IntN(n), rand.IntN(n)
 	}
@@ -199,7 +205,11 @@ func furtherPartitions(name string, topic znode.Topic, brokers map[cluster.Broke
 	if lists := change.added(existing); len(lists) > 0 {
 		return lists, checkReplicas(lists, more, existing, len(first), brokers)
 	}
-	return state.PlaceAdded(racksOf(brokers), first, existing, more, state.RackEnforced)
+	racks := racksOf(brokers)
+	if err := allRacksOrNone(racks); err != nil {
+		return nil, err
+	}
+	return state.PlaceAdded(racks, first, existing, more, state.RackEnforced)
 }
 
 // racksOf lists brokers with their racks.
