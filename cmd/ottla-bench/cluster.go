@@ -38,8 +38,8 @@ type process struct {
 	pid      atomic.Int64 // 0 while it is down
 }
 
-// startProcesses starts everything. extra are settings of the brokers, a line each.
-func startProcesses(ctx context.Context, dir, binary, extra string) (*processes, error) {
+// startProcesses starts everything. tick is ZooKeeper's tickTime in ms, extra are settings of the brokers, a line each.
+func startProcesses(ctx context.Context, dir, binary string, tick int, extra string) (*processes, error) {
 	p := &processes{dir: dir, binary: binary}
 	p.relays = newRelays(ctx, func(id int) int {
 		if b := p.brokers[id]; b != nil {
@@ -52,7 +52,7 @@ func startProcesses(ctx context.Context, dir, binary, extra string) (*processes,
 		return nil, err
 	}
 	zk := filepath.Join(dir, "zookeeper.properties")
-	if err := os.WriteFile(zk, fmt.Appendf(nil, "dataDir=%s/zk\nclientPort=%d\nmaxClientCnxns=0\nadmin.enableServer=false\n", dir, zkPort), 0o600); err != nil {
+	if err := os.WriteFile(zk, fmt.Appendf(nil, "dataDir=%s/zk\nclientPort=%d\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n", dir, zkPort, tick), 0o600); err != nil {
 		return nil, err
 	}
 	if p.zooKeeper, err = p.run("zookeeper", "zookeeper", zk); err != nil {
