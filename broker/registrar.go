@@ -86,7 +86,11 @@ func (r *registrar) expired(*zk.Session) {
 	}
 }
 
-// renewed is told of the next session.
+// registerPause is how long to wait before the broker is registered again after an attempt that ZooKeeper did not answer.
+const registerPause = time.Second
+
+// renewed is told of the next session. It tries to register for as long as the session lasts: a ZooKeeper that hangs up on everybody, because all come
+// back at once, must not end all brokers. An answer that says no does.
 func (r *registrar) renewed(s *zk.Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,9 +98,28 @@ func (r *registrar) renewed(s *zk.Session) {
 	if !r.started {
 		return
 	}
-	if err := r.registerLocked(context.Background()); err != nil && !errors.Is(err, zk.ErrSessionExpired) && !errors.Is(err, zk.ErrClosed) {
-		r.broker.fail(err)
+	for {
+		err := r.registerLocked(context.Background())
+		if err == nil || errors.Is(err, zk.ErrSessionExpired) || errors.Is(err, zk.ErrClosed) {
+			return
+		}
+		if !unanswered(err) {
+			r.broker.fail(err)
+			return
+		}
+		r.broker.log.Warn("could not register again; trying again", "error", err, "retry-in", registerPause)
+		select {
+		case <-time.After(registerPause):
+		case <-s.Done():
+			return
+		}
 	}
+}
+
+// unanswered reports whether an operation has failed because ZooKeeper gave no answer.
+func unanswered(err error) bool {
+	var op *zk.OpError
+	return errors.As(err, &op) && op.Class != zk.Definite
 }
 
 // registerLocked writes /brokers/ids/<id> in the current session and starts the controller's part of it.
