@@ -4,16 +4,32 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
 )
 
-// What is logged about single partitions of an order.
-const (
-	orderRefused = "order of the controller refused"
-	notStopped   = "replica not stopped"
-)
+// orderRefused is logged when an order is not carried out, as a whole or for a partition.
+const orderRefused = "order of the controller refused"
+
+// refusals logs which partitions of an order it was not carried out for.
+type refusals struct {
+	log    hclog.Logger
+	sender Sender
+	text   string
+	lines  sparing
+}
+
+func (r *refusals) outcome(o PartitionOutcome, e cluster.LeaderEpoch, err error) {
+	if o.Code != kerr.None && r.lines.next() {
+		r.log.Warn(r.text, "partition", o.TopicPartition.String(), "code", o.Code.Name(), "controller", int32(r.sender.ControllerID),
+			"controller-epoch", int32(r.sender.ControllerEpoch), "leader-epoch", int32(e), "error", err)
+	}
+}
+
+func (r *refusals) end() { r.lines.end(r.log, r.text) }
 
 // ApplyLeaderAndISR carries out an order that assigns roles (F§2.10). code is for the whole order; if it is not [kerr.None] nothing was
 // done. Otherwise there is an outcome for each partition, in order; an order that was carried out already is answered with
@@ -26,18 +42,14 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 		return code, nil
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
-	var refused sparing
+	note := refusals{log: m.cfg.Logger, sender: order.Sender, text: orderRefused}
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
 		code, err := m.applyLocked(s)
 		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
-		if code != kerr.None && refused.next() {
-			m.cfg.Logger.Warn(orderRefused, "partition", s.TopicPartition.String(), "code", code.Name(),
-				"controller", int32(order.ControllerID), "controller-epoch", int32(order.ControllerEpoch),
-				"leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch), "error", err)
-		}
+		note.outcome(outcomes[i], s.LeaderEpoch, err)
 	}
-	refused.end(m.cfg.Logger, orderRefused)
+	note.end()
 	if m.fetchers != nil {
 		m.fetchers.settle()
 		m.alterer.begin()
@@ -191,17 +203,14 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 		return code, nil
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
-	var refused sparing
+	note := refusals{log: m.cfg.Logger, sender: order.Sender, text: "replica not stopped"}
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
 		code, err := m.stopLocked(s)
 		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
-		if code != kerr.None && refused.next() {
-			m.cfg.Logger.Warn(notStopped, "partition", s.TopicPartition.String(), "code", code.Name(),
-				"delete", s.Delete, "leader-epoch", int32(s.LeaderEpoch), "error", err)
-		}
+		note.outcome(outcomes[i], s.LeaderEpoch, err)
 	}
-	refused.end(m.cfg.Logger, notStopped)
+	note.end()
 	if m.fetchers != nil {
 		m.fetchers.settle()
 	}
