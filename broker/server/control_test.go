@@ -145,3 +145,38 @@ func TestOrdersThatMakeNoSense(t *testing.T) {
 	_, err := c.LeaderAndIsr(ctx, order)
 	wantStatus(t, err, codes.InvalidArgument)
 }
+
+func TestOrdersThatAreTooLarge(t *testing.T) {
+	w := newWorld(t, func(d *Deps) { d.Limits.OrderEntries = 2; d.Controller = &fakeController{} })
+	ctx, cc := context.Background(), w.dial("")
+	c := ottlapb.NewControlServiceClient(cc)
+	wide := leadOrder(5, 0, 0)
+	wide.Topics[0].Partitions[0].Replicas = make([]int32, 64)
+	for what, call := range map[string]func() error{
+		"LeaderAndIsr":                        func() error { _, err := c.LeaderAndIsr(ctx, leadOrder(5, 0, 0, 1, 2)); return err },
+		"LeaderAndIsr with too many replicas": func() error { _, err := c.LeaderAndIsr(ctx, wide); return err },
+		"StopReplica": func() error {
+			_, err := c.StopReplica(ctx, &ottlapb.StopReplicaRequest{ControllerEpoch: 5, BrokerEpoch: -1, Partitions: make([]*ottlapb.StopReplicaPartition, 3)})
+			return err
+		},
+		"UpdateMetadata": func() error {
+			_, err := c.UpdateMetadata(ctx, &ottlapb.UpdateMetadataRequest{ControllerEpoch: 5, BrokerEpoch: -1, LiveBrokers: make([]*ottlapb.UpdateMetadataBroker, 3)})
+			return err
+		},
+		"AlterPartition": func() error {
+			topic := &ottlapb.AlterPartitionTopic{Name: "orders", Partitions: make([]*ottlapb.AlterPartitionWish, 3)}
+			_, err := ottlapb.NewControllerServiceClient(cc).AlterPartition(ctx, &ottlapb.AlterPartitionRequest{Topics: []*ottlapb.AlterPartitionTopic{topic}})
+			return err
+		},
+	} {
+		err := call()
+		t.Log(what)
+		wantStatus(t, err, codes.InvalidArgument)
+	}
+	if n := len(w.logs.Logs()); n != 0 {
+		t.Errorf("%d logs", n)
+	}
+	if res, err := c.LeaderAndIsr(ctx, leadOrder(1, 0, 0)); err != nil || res.ErrorCode != 0 {
+		t.Errorf("the controller epoch of a refused order is remembered: %v, %v", res, err)
+	}
+}

@@ -234,6 +234,34 @@ func TestAnswersOfAnEarlierRegistrationAreIgnored(t *testing.T) {
 	}
 }
 
+func TestPartitionsThatVanishFromTheirTopicsNodeStay(t *testing.T) {
+	e := prepared()
+	e.addTopic("wide", map[int32][]cluster.BrokerID{0: {1, 2}, 1: {2, 1}, 2: {1, 2}})
+	e.topicChange()
+	before := e.m.Partitions()
+	e.log.Reset()
+	fewer := e.topics["wide"]
+	for _, left := range []map[int32]Assignment{{0: {Replicas: []cluster.BrokerID{1, 2}}}, {}, {0: {Replicas: []cluster.BrokerID{2}}, 2: {}}} {
+		fewer.Assignments = left
+		e.handle(PartitionsModified{Topic: fewer})
+	}
+	if d := cmp.Diff(before, e.m.Partitions()); d != "" || e.log.Len() > 0 {
+		t.Fatalf("(-want +got):\n%s\n%s", d, e.log.String())
+	}
+}
+
+func TestATopicWithAGapGetsNoPartitions(t *testing.T) {
+	e := prepared()
+	e.addTopic("gap", map[int32][]cluster.BrokerID{0: {1, 2}, 2: {2, 1}})
+	e.topicChange()
+	e.log.Reset()
+	e.handle(AddPartitions{Topics: []MorePartitions{{Topic: "gap", Count: 4}}})
+	want := "reply gap before=2 UNKNOWN_SERVER_ERROR: Unexpected existing replica assignment for topic 'gap', the partitions are not numbered from 0 without gaps.\n"
+	if e.log.String() != want {
+		t.Fatalf("got %s", e.log.String())
+	}
+}
+
 func TestARefusedRoleIsNoted(t *testing.T) {
 	e := prepared()
 	tp := cluster.TopicPartition{Topic: "a"}
