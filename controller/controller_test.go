@@ -1,19 +1,23 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/ottla/ottla/broker/metadata"
+	"github.com/ottla/ottla/controller/channel"
 	"github.com/ottla/ottla/controller/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -288,6 +292,37 @@ func TestAControllerThatWasDeposedWithoutKnowingChangesNothing(t *testing.T) {
 				t.Fatalf("sent %s", r.Body)
 			}
 		}
+	})
+}
+
+func TestBrokersKnowALaterControllerEpoch(t *testing.T) {
+	var out bytes.Buffer
+	var latest channel.Config
+	adjust := func(c *Config) {
+		channels := c.Channels
+		c.Channels = func(cfg channel.Config) Channels { latest = cfg; return channels(cfg) }
+		c.Logger = hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Error})
+	}
+	inBubble(t, 2, adjust, func(p *party) {
+		refused := latest.Deposed
+		// Nobody else is controller: ZooKeeper has gone back in time.
+		refused()
+		refused()
+		synctest.Wait()
+		p.equal("active", p.active(), []cluster.BrokerID{1})
+		p.equal("complaints", strings.Count(out.String(), "write a larger number into /controller_epoch"), 1)
+		// What an operator does about it.
+		p.change(func() { p.epoch, p.controller = 100, nil }, Change{Kind: ControllerNodeChange})
+		synctest.Wait()
+		p.equal("active", len(p.active()), 1)
+		p.equal("epoch", latest.Epoch, cluster.ControllerEpoch(101))
+		// Somebody else is.
+		refused = latest.Deposed
+		p.change(func() { p.epoch, p.controller = p.epoch+1, p.sessions[3-p.active()[0]] })
+		refused()
+		synctest.Wait()
+		p.equal("active", p.active(), []cluster.BrokerID(nil))
+		p.equal("complaints", strings.Count(out.String(), "write a larger number into /controller_epoch"), 1)
 	})
 }
 

@@ -23,6 +23,7 @@ type reign struct {
 	log      hclog.Logger
 
 	rebalance *time.Timer // nil when leadership is not rebalanced
+	doubted   bool        // it was reported that brokers know a later epoch although nobody else is controller
 }
 
 // begin takes over in Kafka's order (F§2.3).
@@ -45,7 +46,7 @@ func (c *Controller) begin(ctx context.Context, power Power) {
 				c.inReign(ctx, r, func(ctx context.Context) error { return c.drive(ctx, r, e) })
 			}})
 		},
-		Deposed: func() { c.queue.put(event{name: "deposed", run: c.controllerChanged}) },
+		Deposed: func() { c.queue.put(event{name: "deposed", run: func(ctx context.Context) { c.deposed(ctx, r) }}) },
 	})
 	c.reign = r
 	c.active.Store(true)
@@ -210,6 +211,20 @@ func (c *Controller) resign(reason string) {
 	r.channels.Close()
 	r.power.Close()
 	r.log.Info("no longer controller", "reason", reason)
+}
+
+// deposed is told that a broker knows a later controller epoch than the reign's. Mostly there is another controller then. If there is none, brokers remember
+// what ZooKeeper does not know any more, and take no orders until somebody does something about it.
+func (c *Controller) deposed(ctx context.Context, r *reign) {
+	if c.reign != r {
+		return
+	}
+	synced := r.power.Sync(ctx) == nil // else a server that lags may still name this broker
+	c.controllerChanged(ctx)
+	if synced && c.reign == r && !r.doubted {
+		r.doubted = true
+		r.log.Error("brokers know a later controller epoch than ZooKeeper, which has lost what it knew: write a larger number into /controller_epoch and delete /controller, or restart all brokers")
+	}
 }
 
 // changed deals with a watch that fired, or everything after a reconnection.
