@@ -91,6 +91,11 @@ func (r *real) litter(data []byte) {
 	r.overwrite(s, "/brokers/topics/a", []byte(`{"version":1,"partitions":{"0":[3]}}`))
 	r.settle()
 	r.equal("leaders", r.states(3, "a", 1), []string{"3/2/[3]/2"})
+	// A partition's state that was repaired is seen with the next broker.
+	r.overwrite(s, "/brokers/topics/b/partitions/0/state", []byte(`{"version":1,"controller_epoch":1,"leader":2,"leader_epoch":4,"isr":[2,3]}`))
+	r.start(4)
+	r.settle()
+	r.equal("leaders", r.states(3, "b", 1), []string{"3/5/[3]/2"})
 }
 
 // TestOnZooKeeperARegistrationBecomesGarbage writes nonsense over the registration of a broker that lives. It goes on to live and lead, until its
