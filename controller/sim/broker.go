@@ -23,6 +23,7 @@ type broker struct {
 	// What a crash takes.
 	fence   replica.Fence
 	latest  cluster.ControllerEpoch // what the fence must not fall below
+	attempt int64                   // of that controller, the same
 	parts   []*part                 // by name
 	alive   map[cluster.BrokerID]bool
 	boss    cluster.BrokerID // who is controller, as far as it knows
@@ -40,7 +41,7 @@ func newBroker(w *world, id cluster.BrokerID) *broker {
 func (b *broker) start() {
 	b.w.zk.expire(b.session)
 	b.up, b.leaving = true, false
-	b.fence, b.latest, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, nil, nil, nil, nil
+	b.fence, b.latest, b.attempt, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, 0, nil, nil, nil, nil
 	b.join()
 	b.w.trace("    broker %d starts, its epoch is %d", b.id, b.epoch)
 }
@@ -154,7 +155,10 @@ func (b *broker) obey(o *order) (kerr.Code, state.Event) {
 			b.w.violated("old orders change nothing", "broker %d of epoch %d obeys controller %d of epoch %d, which means its epoch %d, after one of epoch %d",
 				b.id, b.epoch, sender.ControllerID, sender.ControllerEpoch, sender.BrokerEpoch, b.latest)
 		}
-		b.latest = max(b.latest, sender.ControllerEpoch)
+		if sender.ControllerEpoch == b.latest && sender.Sequence < b.attempt {
+			b.w.violated("old orders change nothing", "broker %d obeys attempt %d of controller %d after attempt %d", b.id, sender.Sequence, sender.ControllerID, b.attempt)
+		}
+		b.latest, b.attempt = max(b.latest, sender.ControllerEpoch), sender.Sequence
 		b.boss = sender.ControllerID
 	}
 	switch body := o.body.(type) {

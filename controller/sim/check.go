@@ -26,6 +26,7 @@ func (w *world) forgetTopic(name string) {
 	for tp := range w.histories {
 		if tp.Topic == name {
 			delete(w.histories, tp)
+			delete(w.wanted, tp)
 		}
 	}
 }
@@ -228,7 +229,9 @@ func (w *world) checkAck(p *part, x wait) {
 			}
 		}
 	}
-	if copies < w.plan.minISR && !doubtful {
+	// A reassignment may have left fewer replicas than the leader knows of, or added one that it does not know of.
+	enough := min(p.standing.EffectiveMinISR(w.plan.minISR), len(w.zk.topics[p.tp.Topic].Assignments[p.tp.Partition].Target()))
+	if copies < enough && !doubtful {
 		w.violated("what is acknowledged has enough copies", "broker %d acknowledges %d at %d of %s, which %d brokers have", p.b.id, x.value, at, p.tp, copies)
 	}
 }

@@ -127,6 +127,7 @@ func (r *reign) readNext() {
 			r.failover.Topics = append(r.failover.Topics, z.topics[name])
 		}
 	case 3:
+		r.failover.Reassignments = z.requested()
 		r.failover.States, r.failover.Written = map[cluster.TopicPartition]state.LeaderAndISR{}, maps.Clone(z.written)
 		for _, t := range r.failover.Topics {
 			for index := range t.Assignments {
@@ -166,11 +167,12 @@ func (r *reign) learn(brokers []state.Broker) {
 	}
 }
 
-// commitNext does one op of a step.
+// commitNext does one op of a step. What is written to /admin/reassign_partitions is written again when the reply is lost (zk/store).
 func (r *reign) commitNext(fault uint16) {
 	w := r.b.w
 	op := r.ops[len(r.results)]
-	lossy := !w.calm && fault%1000 < w.plan.lostReply && op.Kind != state.ReadState && op.Kind != state.ReadTopicConfig
+	lossy := !w.calm && fault%1000 < w.plan.lostReply && op.Kind != state.ReadState && op.Kind != state.ReadTopicConfig &&
+		op.Kind != state.SetReassignments
 	if lossy && fault%2 == 0 {
 		w.trace("    %s is lost on the way", op)
 		r.results = append(r.results, state.Result{Outcome: state.Unknown})
@@ -212,6 +214,13 @@ func (r *reign) digest(s state.Step, n uint16) {
 		}
 	}
 	for _, req := range s.Requests {
+		if stop, ok := req.Body.(*state.StopRequest); ok {
+			for _, p := range stop.Partitions {
+				if p.Delete {
+					w.checkDeletion(r, req.Broker, p.Partition)
+				}
+			}
+		}
 		snd, ok := r.senders[req.Broker]
 		if !ok {
 			w.violated("orders go to registered brokers", "controller %d has an order for broker %d, which has no sender: %s", r.b.id, req.Broker, req.Body)
@@ -220,11 +229,10 @@ func (r *reign) digest(s state.Step, n uint16) {
 		snd.push(queued{body: req.Body, epoch: req.BrokerEpoch})
 	}
 	r.ops, r.results = s.Ops, r.results[:0]
-	if s.Done {
-		r.busy = false
-		if r.current.reply != nil {
-			r.current.reply(s.Reply, true)
-		}
+	r.busy = !s.Done
+	if reply := r.current.reply; s.Reply != nil && reply != nil {
+		r.current.reply = nil // the event may go on after it
+		reply(s.Reply, true)
 	}
 }
 
@@ -269,9 +277,16 @@ func (r *reign) takeNext(n uint16) {
 				return
 			}
 			r.handle(item{event: state.TopicDeletion{Names: names}}, n)
+		case movesChange:
+			r.handle(item{event: z.requested()}, n)
 		}
 		return
 	}
+}
+
+// requested reads /admin/reassign_partitions.
+func (z *zookeeper) requested() state.ReassignmentsRequested {
+	return state.ReassignmentsRequested{Exists: z.moves != nil, Moves: slices.Clone(z.moves)}
 }
 
 // topics reads the list of topics and those that are not known.

@@ -38,6 +38,8 @@ type Report struct {
 	Acked, Committed int
 	// Elections counts changes of a partition's leader epoch, Reigns the controllers.
 	Elections, Reigns int
+	// Moves counts reassignments that were completed or cancelled.
+	Moves int
 }
 
 // Run simulates one cluster.
@@ -119,12 +121,14 @@ const (
 	doCut
 	doMend
 	doUnclean
+	doMove
+	doCancel
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"deliver", "drop", "hold", "fetch", "control", "send", "alter", "lag", "tick", "produce", "flush", "forget-fetch", "forget-alter", "crash", "restart",
-	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean",
+	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean", "move", "cancel",
 }
 
 // String returns the decision as transcripts show it.
@@ -178,6 +182,9 @@ func planFor(seed uint64) plan {
 	}
 	if p.unclean || r.IntN(6) == 0 {
 		p.weights[doUnclean] = 3
+	}
+	if r.IntN(2) == 0 {
+		p.weights[doMove], p.weights[doCancel] = 3+r.IntN(15), r.IntN(4)
 	}
 	return p
 }

@@ -57,13 +57,17 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 		sum.Committed += r.Committed
 		sum.Elections += r.Elections
 		sum.Reigns += r.Reigns
+		sum.Moves += r.Moves
 	}
-	t.Logf("%d clusters, %d steps: %d records committed, %d acknowledged, %d elections, %d controllers",
-		o.Seed, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns)
+	t.Logf("%d clusters, %d steps: %d records committed, %d acknowledged, %d elections, %d controllers, %d reassignments",
+		o.Seed, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns, sum.Moves)
 	for name, n := range map[string]int{"acknowledged records": sum.Acked, "elections": sum.Elections, "controllers": sum.Reigns} {
 		if n < sum.Steps/500 {
 			t.Errorf("only %d %s in %d steps: too little happens to find anything", n, name, sum.Steps)
 		}
+	}
+	if sum.Moves < sum.Steps/5000 {
+		t.Errorf("only %d reassignments in %d steps", sum.Moves, sum.Steps)
 	}
 }
 

@@ -31,6 +31,9 @@ type world struct {
 	calm    bool
 
 	histories map[cluster.TopicPartition]*history
+	wanted    map[cluster.TopicPartition][]cluster.BrokerID // where reassignments are to lead, of those that are known to have begun last
+	asked     int                                           // wishes to reassign so far
+	latest    map[cluster.TopicPartition]int                // the last wish
 	failure   *Failure
 	report    Report
 }
@@ -38,7 +41,8 @@ type world struct {
 func newWorld(rules Rules, p plan, out *strings.Builder) *world {
 	w := &world{
 		rules: rules, plan: p, out: out, now: time.UnixMilli(1_700_000_000_000), cut: map[[2]cluster.BrokerID]bool{},
-		histories: map[cluster.TopicPartition]*history{},
+		histories: map[cluster.TopicPartition]*history{}, wanted: map[cluster.TopicPartition][]cluster.BrokerID{},
+		latest: map[cluster.TopicPartition]int{},
 	}
 	w.zk = newZookeeper(w)
 	for i := range p.brokers {
@@ -203,6 +207,10 @@ func (w *world) chooseFault(d decision) func() {
 		if len(w.cut) > 0 {
 			return func() { clear(w.cut) }
 		}
+	case doMove:
+		return act(w.zk.partitions(), d.a, func(tp cluster.TopicPartition) { w.move(tp, d.b, d.c) })
+	case doCancel:
+		return act(w.zk.partitions(), d.a, w.cancel)
 	case doUnclean:
 		return act(w.zk.topicNames(), d.a, func(name string) { w.allowUnclean(name, d.b%2 == 0) })
 	}

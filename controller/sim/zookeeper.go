@@ -17,8 +17,9 @@ const (
 	topicsChange
 	nodesChange // topics were rewritten
 	deletionsChange
+	movesChange
 
-	everyChange = brokersChange | topicsChange | nodesChange | deletionsChange
+	everyChange = brokersChange | topicsChange | nodesChange | deletionsChange | movesChange
 )
 
 // zookeeper is what the cluster keeps in ZooKeeper. Everything that happens to it is one step.
@@ -36,7 +37,8 @@ type zookeeper struct {
 	ignored    map[cluster.TopicPartition][]cluster.BrokerID  // brokers in sync of whose latest registration the writer did not know
 	deletions  map[string]bool
 	configs    map[string]map[string]string
-	created    byte // topics so far, for their ids
+	moves      []state.Move // what /admin/reassign_partitions holds, nil when it is not there
+	created    byte         // topics so far, for their ids
 
 	uncleanEver map[cluster.TopicID]bool // topics that allowed unclean elections at some time
 }
@@ -132,6 +134,17 @@ func (z *zookeeper) registered() []state.Broker {
 // topicNames returns all topics by name.
 func (z *zookeeper) topicNames() []string { return slices.Sorted(maps.Keys(z.topics)) }
 
+// partitions returns all partitions, by topic and number.
+func (z *zookeeper) partitions() []cluster.TopicPartition {
+	var out []cluster.TopicPartition
+	for _, name := range z.topicNames() {
+		for index := range int32(len(z.topics[name].Assignments)) {
+			out = append(out, cluster.TopicPartition{Topic: name, Partition: index})
+		}
+	}
+	return out
+}
+
 // toDelete returns the topics that are to be deleted, by name.
 func (z *zookeeper) toDelete() []string { return slices.Sorted(maps.Keys(z.deletions)) }
 
@@ -200,7 +213,14 @@ func (z *zookeeper) commit(r *reign, op state.Op) (res state.Result, ok bool) {
 			return state.Result{Outcome: state.NoNode}, true
 		}
 		z.topics[name] = state.Topic{Name: name, ID: op.TopicID, Assignments: maps.Clone(op.Assignments)}
+		z.w.checkAssignments(t, z.topics[name])
 		z.changed(nodesChange)
+	case state.SetReassignments:
+		z.moves = slices.Clone(op.Moves)
+		if len(z.moves) == 0 {
+			z.moves = nil
+		}
+		z.changed(movesChange)
 	case state.DeleteTopic:
 		if !z.deletions[name] {
 			return state.Result{Outcome: state.Done}, true

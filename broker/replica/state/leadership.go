@@ -141,9 +141,10 @@ type Surroundings struct {
 
 // HighWatermark returns where the high watermark may stand, given where it stands and where the leader's log ends: at the least log
 // end of all replicas that are in the maximal ISR, or level with the leader and alive, since those are about to join. It never falls, and does
-// not move while too few replicas are in sync (KIP-966).
+// not move while too few replicas are in sync (KIP-966), nor while one is in sync that is not assigned any more: at the end of a reassignment, until the
+// controller has taken it out, the next controller may elect it.
 func (l *Leadership) HighWatermark(current, logEnd cluster.Offset, s *Surroundings) cluster.Offset {
-	if l.underMinISR(s.MinISR) {
+	if l.underMinISR(s.MinISR) || slices.ContainsFunc(l.isr, func(id cluster.BrokerID) bool { return id != l.self && !l.Assigned(id) }) {
 		return current
 	}
 	least := logEnd

@@ -100,7 +100,8 @@ func TestTheHighWatermark(t *testing.T) {
 		{name: "a proposed removal does not count yet", replicas: ids(9, 1, 2), isr: ids(9, 1, 2), proposed: ids(9, 1), ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 9, 2: 6}, expect: 6},
 		{name: "it never falls", replicas: ids(9, 1), isr: ids(9, 1), ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 2}, current: 5, expect: 5},
 		{name: "it stands still below min.insync.replicas", replicas: ids(9, 1, 2), isr: ids(9), minISR: 2, ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 1, 2: 1}, current: 1, expect: 1},
-		{name: "an in-sync broker that is no replica any more does not count", replicas: ids(9, 1), isr: ids(9, 1, 2), ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 7}, expect: 7},
+		{name: "it stands still while a broker is in sync that is no replica any more", replicas: ids(9, 1), isr: ids(9, 1, 2), ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 7}, current: 3, expect: 3},
+		{name: "until that is taken out", replicas: ids(9, 1), isr: ids(9, 1), ends: map[cluster.BrokerID]cluster.Offset{9: 10, 1: 7}, current: 3, expect: 7},
 		{name: "min.insync.replicas above the number of replicas means all", replicas: ids(9), isr: ids(9), minISR: 3, ends: map[cluster.BrokerID]cluster.Offset{9: 10}, expect: 10},
 	} {
 		l := newLeadership(9, c.replicas, c.isr, 0, at(-1000))
