@@ -75,6 +75,12 @@ func newPartition(env *environment, tp cluster.TopicPartition, log *commitlog.Lo
 // TopicPartition returns the partition's name.
 func (p *Partition) TopicPartition() cluster.TopicPartition { return p.tp }
 
+// IsOf reports whether the partition can be one of the topic with that id: it does not know its own, the caller does not, or both are the same.
+func (p *Partition) IsOf(id cluster.TopicID) bool {
+	own := *p.topicID.Load()
+	return own.IsZero() || id.IsZero() || own == id
+}
+
 // HighWatermark returns the offset up to which consumers may read, exclusive.
 func (p *Partition) HighWatermark() cluster.Offset { return cluster.Offset(p.watermark.Load()) }
 

@@ -45,6 +45,7 @@ type sessionTopic struct {
 type sessionPartition struct {
 	tp       cluster.TopicPartition
 	topic    *sessionTopic
+	id       cluster.TopicID // as the reader knows it; zero when it does not
 	maxBytes int
 	pos      replica.Position
 	size     int                // of the records in the answer under construction
@@ -104,8 +105,12 @@ func (f *fetchSession) apply(req *ottlapb.FetchRequest) error {
 	}
 	f.forget(req.GetForgotten())
 	for _, t := range req.GetTopics() {
+		id, err := topicID(t.GetTopicId())
+		if err != nil {
+			return err
+		}
 		for _, p := range t.GetPartitions() {
-			if err := f.set(t.GetName(), p); err != nil {
+			if err := f.set(t.GetName(), id, p); err != nil {
 				return err
 			}
 		}
@@ -114,7 +119,7 @@ func (f *fetchSession) apply(req *ottlapb.FetchRequest) error {
 }
 
 // set adds a partition or changes its place.
-func (f *fetchSession) set(name string, p *ottlapb.FetchPartition) error {
+func (f *fetchSession) set(name string, id cluster.TopicID, p *ottlapb.FetchPartition) error {
 	tp := cluster.TopicPartition{Topic: name, Partition: p.GetIndex()}
 	e := f.index[tp]
 	if e == nil {
@@ -135,7 +140,7 @@ func (f *fetchSession) set(name string, p *ottlapb.FetchPartition) error {
 		f.index[e.tp] = e
 		f.entries = append(f.entries, e)
 	}
-	e.fresh = true
+	e.fresh, e.id = true, id
 	e.maxBytes = int(p.GetPartitionMaxBytes())
 	e.pos = replica.Position{
 		Offset:             cluster.Offset(p.GetFetchOffset()),
@@ -233,6 +238,9 @@ func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready boo
 func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes int, urgent bool) {
 	held, code := f.srv.deps.Replicas.Partition(e.tp)
 	f.watch(e, held)
+	if code == kerr.None && !held.IsOf(e.id) {
+		code = kerr.InconsistentTopicID // the reader's is an earlier topic of this name, or a later one
+	}
 	res := replica.ReadResult{
 		Code: code, HighWatermark: cluster.UnknownOffset, LastStable: cluster.UnknownOffset, LogStart: cluster.UnknownOffset,
 		Preferred: cluster.NoBroker,

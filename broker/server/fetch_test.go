@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -178,6 +179,26 @@ func TestFetchErrors(t *testing.T) {
 		}
 		if got.HighWatermark != -1 || got.LastStableOffset != -1 {
 			t.Errorf("%s: ends %d, %d with an error", c.name, got.HighWatermark, got.LastStableOffset)
+		}
+	}
+}
+
+func TestAReaderOfAnotherTopicOfThatNameIsRefused(t *testing.T) {
+	w := newWorld(t)
+	id, other := cluster.TopicID{15: 1}, cluster.TopicID{15: 2}
+	w.replicas.ApplyLeaderAndISR(replica.LeaderAndISR{Sender: replica.Sender{ControllerID: 3, ControllerEpoch: 1, BrokerEpoch: -1}, Partitions: []replica.PartitionState{
+		{TopicPartition: orders0, TopicID: id, Leader: self, Replicas: []cluster.BrokerID{self, 2}, ISR: []cluster.BrokerID{self}, IsNew: true},
+	}})
+	for _, c := range []struct {
+		name string
+		id   []byte
+		want kerr.Code
+	}{{"the same id", id[:], kerr.None}, {"no id", nil, kerr.None}, {"another id", other[:], kerr.InconsistentTopicID}} {
+		for _, r := range []*ottlapb.FetchRequest{want(0, 0, orders0), asReplica(2, want(0, 0, orders0))} {
+			r.Topics[0].TopicId = c.id
+			if got := w.fetcher(w.dial("")).ask(r); got.ErrorCode != c.want {
+				t.Errorf("%s, replica %d: %v, want %v", c.name, r.ReplicaId, got.ErrorCode, c.want)
+			}
 		}
 	}
 }

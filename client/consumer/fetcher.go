@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -206,8 +207,12 @@ func (f *fetcher) declareLocked() []*ottlapb.FetchTopic {
 	slices.SortFunc(parts, compareParts)
 	var topics []*ottlapb.FetchTopic
 	for _, p := range parts {
-		if n := len(topics); n == 0 || topics[n-1].Name != p.tp.Topic {
-			topics = append(topics, &ottlapb.FetchTopic{Name: p.tp.Topic})
+		var id []byte
+		if !p.placed.IsZero() {
+			id = p.placed[:]
+		}
+		if n := len(topics); n == 0 || topics[n-1].Name != p.tp.Topic || !bytes.Equal(topics[n-1].TopicId, id) {
+			topics = append(topics, &ottlapb.FetchTopic{Name: p.tp.Topic, TopicId: bytes.Clone(id)})
 		}
 		p.declared = f.sent
 		t := topics[len(topics)-1]
@@ -300,6 +305,7 @@ func (f *fetcher) acceptLocked(p *part, a *wire.FetchPartition) (chunk, bool) {
 		c.divergedLocked(p, *a.Diverging)
 		return chunk{}, false
 	}
+	p.topic = p.placed
 	p.high.Store(int64(a.HighWatermark))
 	if a.PreferredReadReplica >= 0 && a.PreferredReadReplica != f.broker {
 		c.sentToLocked(p, a.PreferredReadReplica)
@@ -381,7 +387,7 @@ func (f *fetcher) refusedLocked(p *part, a *wire.FetchPartition) {
 	case code == kerr.OffsetOutOfRange && a.FetchOffset >= 0 && a.FetchOffset != p.fetch:
 		f.dirty[p.tp] = p
 	case code == kerr.OffsetOutOfRange:
-		c.outOfRangeLocked(p)
+		c.outOfRangeLocked(p, kerr.OffsetOutOfRange.With(fmt.Sprintf("offset %d is out of range", p.fetch)))
 	case code == kerr.CorruptMessage, !code.Retriable():
 		c.failLocked(p, code.Err())
 	default:
@@ -396,16 +402,15 @@ func (f *fetcher) refusedLocked(p *part, a *wire.FetchPartition) {
 	}
 }
 
-// outOfRangeLocked deals with a position that does not exist any more, or not yet. What was fetched before and not given out still is; the
-// reset waits in the queue behind it.
-func (c *Consumer) outOfRangeLocked(p *part) {
+// outOfRangeLocked deals with a position that does not exist any more, or not yet, as lost says. What was fetched before and not given out still
+// is; the reset waits in the queue behind it.
+func (c *Consumer) outOfRangeLocked(p *part, lost error) {
 	c.detachLocked(p)
-	lost := kerr.OffsetOutOfRange.With(fmt.Sprintf("offset %d is out of range", p.fetch))
 	if c.cfg.reset == ResetNone {
 		c.failLocked(p, lost)
 		return
 	}
-	c.cfg.logger.Warn("the position is out of range, resetting it", "topic-partition", p.tp, "offset", int64(p.fetch), "to", c.cfg.reset.String())
+	c.cfg.logger.Warn("the position is out of range, resetting it", "topic-partition", p.tp, "offset", int64(p.fetch), "to", c.cfg.reset.String(), "reason", lost)
 	p.stage = stuck
 	c.enqueueLocked(chunk{part: p, generation: p.generation.Load(), reset: true})
 }

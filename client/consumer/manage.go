@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -82,6 +83,10 @@ func (c *Consumer) placeLocked(p *part, now time.Time) {
 		c.retryLocked(p, now)
 		return
 	}
+	if !p.topic.IsZero() && !meta.ID.IsZero() && p.topic != meta.ID {
+		c.outOfRangeLocked(p, kerr.OffsetOutOfRange.With(fmt.Sprintf("offset %d is of an earlier topic of this name: it was deleted and created again", p.fetch)))
+		return
+	}
 	m := meta.Partitions[p.tp.Partition]
 	target := m.Leader
 	if p.replica >= 0 && !p.mayReadFrom(p.replica, &m, now) {
@@ -97,7 +102,7 @@ func (c *Consumer) placeLocked(p *part, now time.Time) {
 	case p.on != nil && p.on.broker == target && p.epoch == m.LeaderEpoch:
 	default:
 		c.detachLocked(p)
-		p.epoch = m.LeaderEpoch
+		p.epoch, p.placed = m.LeaderEpoch, meta.ID
 		c.attachLocked(p, target)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/ottla/ottla/client"
 )
 
-// Reset says where to start in a partition without a position, or whose position does not exist (auto.offset.reset).
+// Reset says where to start in a partition without a position, or whose position does not exist (auto.offset.reset): it was deleted, or it belongs
+// to an earlier topic of the same name.
 type Reset int8
 
 // The values of auto.offset.reset.

@@ -39,6 +39,8 @@ type part struct {
 
 	fetch    cluster.Offset      // the next offset to fetch
 	epoch    cluster.LeaderEpoch // as declared to the broker
+	placed   cluster.TopicID     // the topic's id, likewise; zero when unknown
+	topic    cluster.TopicID     // of the topic that the position belongs to: a broker has answered for it; zero until then
 	epochs   history             // of the records before fetch
 	on       *fetcher            // in whose session the partition is
 	declared uint64              // the request of that session that declared fetch last
@@ -54,7 +56,7 @@ func (p *part) startAt(o cluster.Offset) {
 	p.bump()
 	p.stage = fetching
 	p.fetch = o
-	p.epochs = p.epochs[:0]
+	p.epochs, p.topic = p.epochs[:0], cluster.TopicID{}
 	p.position.Store(int64(o))
 	p.resolving, p.attempts, p.notBefore = false, 0, time.Time{}
 }
@@ -64,6 +66,7 @@ func (p *part) lookUp(at int64, byTime bool) {
 	p.bump()
 	p.stage = seeking
 	p.at, p.byTime = at, byTime
+	p.topic = cluster.TopicID{}
 	p.position.Store(-1)
 	p.resolving, p.attempts, p.notBefore = false, 0, time.Time{}
 }

@@ -100,9 +100,9 @@ func (c *Consumer) divergedLocked(p *part, leaders wire.EpochEnd) {
 		c.cfg.logger.Info("the log was truncated: records that were fetched and not read yet are fetched again", "topic-partition", p.tp,
 			"position", int64(position), "fetched", int64(fetched), "truncated-to", int64(to))
 	}
-	common := p.epochs.before(min(to, position))
+	common, topic := p.epochs.before(min(to, position)), p.topic
 	p.startAt(min(to, position))
-	p.epochs = common
+	p.epochs, p.topic = common, topic
 	c.changedLocked()
 	c.poke()
 }
