@@ -215,6 +215,7 @@ func TestTheLastBatchOfAProducerStays(t *testing.T) {
 	// And once the producer is forgotten, its batch goes.
 	s.l.producers.expirationMs.Store(1)
 	s.l.ExpireProducers(s.now.Add(time.Hour))
+	s.l.ExpireProducers(s.now.Add(time.Hour))
 	s.append(t, record.None, kv{"z", "2"})
 	s.compact(t)
 	if got := s.batches(t); got[0] != "7:1-1 COMMIT/1" {

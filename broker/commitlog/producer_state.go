@@ -126,12 +126,12 @@ func (l *Log) Producers() []producers.Entry {
 	return l.producers.state.Entries()
 }
 
-// ExpireProducers forgets the producers that have not been heard of for producer.id.expiration.ms and have no open transaction, and
-// returns how many. The manager's loops call it.
+// ExpireProducers forgets the producers that have not been heard of for producer.id.expiration.ms, by their timestamps and since the last call, and
+// have no open transaction. It returns how many. The manager's loops call it.
 func (l *Log) ExpireProducers(now time.Time) int {
 	l.producers.mu.Lock()
 	defer l.producers.mu.Unlock()
-	return l.producers.state.Expire(now.UnixMilli(), l.producers.expirationMs.Load())
+	return l.producers.state.ExpireSilent(now.UnixMilli(), l.producers.expirationMs.Load())
 }
 
 // expireProducers lets all logs of the directory forget producers.

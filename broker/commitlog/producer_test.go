@@ -367,6 +367,7 @@ func TestLastStableOffsetOfALog(t *testing.T) {
 	must(t, l.Truncate(10)) // from here on the snapshot is used, which does not know of the last transaction
 	stable(7, 6)
 	stable(8, 8)
+	l.ExpireProducers(time.UnixMilli(math.MaxInt64))
 	if l.ExpireProducers(time.UnixMilli(math.MaxInt64)); !l.producers.state.Empty() {
 		t.Error("transactions that were replicated are remembered")
 	}

@@ -37,6 +37,7 @@ type producer struct {
 	coordinatorEpoch int32          // of the last marker; -1 before the first
 	timestamp        int64          // of the last batch or marker
 	txnFirst         cluster.Offset // of the open transaction; -1 when there is none
+	active           bool           // a batch has come since the last ExpireSilent
 	batches          []batch        // of this epoch, the last BatchesKept, oldest first
 }
 
@@ -194,7 +195,7 @@ func (s *State) Apply(f *Facts) Applied {
 	}
 	done.Stale = f.Epoch < p.epoch || f.Kind != Data && f.CoordinatorEpoch < p.coordinatorEpoch
 	p.setEpoch(f.Epoch)
-	p.timestamp = f.Timestamp
+	p.timestamp, p.active = f.Timestamp, true
 	if f.Kind == Data {
 		p.push(batch{lastSequence: f.LastSequence, delta: int32(f.LastOffset - f.FirstOffset), lastOffset: f.LastOffset, timestamp: f.Timestamp})
 		if f.Transactional && p.txnFirst < 0 {
@@ -237,6 +238,18 @@ func (s *State) Expire(now, expirationMs int64) int {
 	n := len(s.producers)
 	maps.DeleteFunc(s.producers, func(_ cluster.ProducerID, p *producer) bool {
 		return p.txnFirst < 0 && expired(p.timestamp, now, expirationMs)
+	})
+	return n - len(s.producers)
+}
+
+// ExpireSilent is [State.Expire] for producers of which no batch or marker has come since the last call: one that writes is not forgotten, however old
+// its records say that they are.
+func (s *State) ExpireSilent(now, expirationMs int64) int {
+	n := len(s.producers)
+	maps.DeleteFunc(s.producers, func(_ cluster.ProducerID, p *producer) bool {
+		active := p.active
+		p.active = false
+		return !active && p.txnFirst < 0 && expired(p.timestamp, now, expirationMs)
 	})
 	return n - len(s.producers)
 }

@@ -291,6 +291,26 @@ func TestOpenTransaction(t *testing.T) {
 	}
 }
 
+// A producer of old records, a mirror or a backfill, keeps its sequence numbers while it writes.
+func TestAProducerThatWritesIsNotForgottenHoweverOldItsRecordsAre(t *testing.T) {
+	l := &log{t: t}
+	old := func(f Facts) Facts { f.Timestamp = 5; return f }
+	l.add(old(data(1, 0, 0, 1)))
+	for i := range int32(3) {
+		if n := l.s.ExpireSilent(5+10*day, day); n != 0 {
+			t.Fatalf("forgotten after %d batches", i+1)
+		}
+		l.add(old(data(1, 0, i+1, 1)))
+	}
+	l.s.ExpireSilent(5+10*day, day)
+	if n := l.s.ExpireSilent(5+day-1, day); n != 0 {
+		t.Error("forgotten before its time")
+	}
+	if n := l.s.ExpireSilent(5+10*day, day); n != 1 || l.s.Len() != 0 {
+		t.Error("a silent one is remembered")
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	l := &log{t: t}
 	old := func(f Facts, ts int64) Facts { f.Timestamp = ts; return f }
