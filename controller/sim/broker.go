@@ -20,6 +20,8 @@ type broker struct {
 	logs  map[cluster.TopicPartition]*log           // on disk
 	marks map[cluster.TopicPartition]cluster.Offset // on disk: high watermarks
 
+	broken [dirs]bool // disks that have failed
+
 	// What a crash takes.
 	fence   replica.Fence
 	latest  cluster.ControllerEpoch // what the fence must not fall below
@@ -30,6 +32,7 @@ type broker struct {
 	pending []*part          // with a change to ask for
 	asked   *wishes          // what the controller is being asked
 	leaving bool
+	untold  bool // the controller has not been told of a disk that has failed
 	reign   *reign
 }
 
@@ -40,7 +43,7 @@ func newBroker(w *world, id cluster.BrokerID) *broker {
 // start begins a process: an earlier session of the broker ends, its logs are read, it registers.
 func (b *broker) start() {
 	b.w.zk.expire(b.session)
-	b.up, b.leaving = true, false
+	b.up, b.leaving, b.untold = true, false, false
 	b.fence, b.latest, b.attempt, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, 0, nil, nil, nil, nil
 	b.join()
 	b.w.trace("    broker %d starts, its epoch is %d", b.id, b.epoch)
@@ -104,6 +107,9 @@ func (b *broker) crash(powerCut bool, n uint16) {
 	}
 	for _, tp := range b.held() {
 		l := b.logs[tp]
+		if b.broken[l.dir] {
+			continue
+		}
 		to := l.durable + cluster.Offset(int(n)%int(l.end()-l.durable+1))
 		if to < l.end() {
 			b.w.trace("    %s: %d of %d records remain", tp, to, l.end())
@@ -126,10 +132,14 @@ func (b *broker) held() []cluster.TopicPartition {
 // flush makes everything durable and notes the high watermarks.
 func (b *broker) flush() {
 	for _, l := range b.logs {
-		l.durable = l.end()
+		if !b.broken[l.dir] {
+			l.durable = l.end()
+		}
 	}
 	for _, p := range b.parts {
-		b.marks[p.tp] = p.watermark
+		if !b.broken[p.log.dir] {
+			b.marks[p.tp] = p.watermark
+		}
 	}
 }
 
@@ -205,26 +215,29 @@ func (b *broker) become(order *state.BecomePartition) kerr.Code {
 		return code
 	}
 	if p == nil {
-		l, ok := b.logs[s.TopicPartition]
-		switch {
-		case !ok:
-			l = &log{id: s.TopicID}
-			b.logs[s.TopicPartition] = l
-		case l.id != s.TopicID:
+		l, ok := b.open(s)
+		if l.id != s.TopicID {
 			return kerr.InconsistentTopicID
 		}
 		p = &part{b: b, tp: s.TopicPartition, log: l, standing: replica.NewStanding()}
 		p.watermark = replica.Clamped(b.marks[p.tp], 0, l.end())
 		i, _ := b.find(p.tp)
 		b.parts = slices.Insert(b.parts, i, p)
+		if !ok {
+			p.fail()
+			return kerr.KafkaStorageError
+		}
 	}
 	if s.LeaderEpoch < p.standing.Epoch {
 		b.w.violated("a replica's leader epoch never falls", "%s on broker %d goes from epoch %d to %d", p.tp, b.id, p.standing.Epoch, s.LeaderEpoch)
 	}
-	if s.Leader == b.id {
-		p.lead(s)
-	} else {
+	switch {
+	case s.Leader != b.id:
 		p.follow(s)
+	case s.LeaderEpoch < p.log.latest():
+		return kerr.FencedLeaderEpoch // of a controller that is not the latest
+	default:
+		p.lead(s)
 	}
 	return kerr.None
 }
@@ -245,7 +258,7 @@ func (b *broker) stop(o state.StopPartition) kerr.Code {
 			b.parts = slices.Delete(b.parts, i, i+1)
 		}
 	}
-	if s.Delete {
+	if l, ok := b.logs[s.TopicPartition]; s.Delete && ok && !b.broken[l.dir] {
 		delete(b.logs, s.TopicPartition)
 		delete(b.marks, s.TopicPartition)
 	}

@@ -20,6 +20,8 @@ type history struct {
 	// has lost its tail. pending is true until that leader leads; what is promised before by leaders of earlier epochs counts no longer.
 	lossy   cluster.LeaderEpoch
 	pending bool
+	// moved is true once a reassignment has begun.
+	moved bool
 }
 
 func (w *world) forgetTopic(name string) {
@@ -80,6 +82,9 @@ func (w *world) checkWrite(r *reign, tp cluster.TopicPartition, old *state.Leade
 	}
 	if s.LeaderEpoch > old.LeaderEpoch {
 		w.report.Elections++
+	}
+	if epoch, failed := r.failed[place{tp, s.Leader}]; failed && s.Leader != old.Leader && epoch == r.knows[s.Leader] {
+		w.violated("nobody is elected whose disk has failed", "%s: %s after %s, and broker %d has said that it cannot", tp, s, old, s.Leader)
 	}
 	for _, id := range s.ISR {
 		// Who joins under a registration that is younger than the power cut has to have caught up since.
@@ -222,7 +227,7 @@ func (w *world) checkAck(p *part, x wait) {
 	}
 	copies, doubtful := 0, false
 	for _, b := range w.brokers {
-		if l := b.logs[p.tp]; l != nil && l.id == h.id {
+		if l := b.logs[p.tp]; l != nil && (l.id == h.id || l.id.IsZero()) {
 			doubtful = doubtful || l.lost
 			if at < len(l.entries) && l.entries[at].value == x.value {
 				copies++
@@ -231,7 +236,9 @@ func (w *world) checkAck(p *part, x wait) {
 	}
 	// A reassignment may have left fewer replicas than the leader knows of, or added one that it does not know of.
 	enough := min(p.standing.EffectiveMinISR(w.plan.minISR), len(w.zk.topics[p.tp.Topic].Assignments[p.tp.Partition].Target()))
-	if copies < enough && !doubtful {
+	// Or taken one away before the leader hears of it.
+	unaware := h.moved && p.standing.Epoch < w.zk.states[p.tp].LeaderEpoch
+	if copies < enough && !doubtful && !unaware {
 		w.violated("what is acknowledged has enough copies", "broker %d acknowledges %d at %d of %s, which %d brokers have", p.b.id, x.value, at, p.tp, copies)
 	}
 }
@@ -286,7 +293,7 @@ func (w *world) checkInSync(tp cluster.TopicPartition) {
 			continue
 		}
 		switch l := b.logs[tp]; {
-		case len(h.committed) == 0:
+		case len(h.committed) == 0 || l != nil && l.id.IsZero() && l.lost:
 		case l == nil || l.id != h.id:
 			w.violated("who is in sync has everything that is committed", "broker %d has no log of %s, of which %d records are committed", b.id, tp, len(h.committed))
 		case !h.holds(l) && !l.lost:

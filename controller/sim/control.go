@@ -18,6 +18,7 @@ type reign struct {
 	epoch   cluster.ControllerEpoch
 	m       Machine
 	knows   map[cluster.BrokerID]cluster.BrokerEpoch // the registrations that the machine knows
+	failed  map[place]cluster.BrokerEpoch            // replicas on failed disks that it knows, and the registrations that said so
 
 	changes  change // watches that have fired
 	queue    []item
@@ -64,9 +65,15 @@ func (w *world) newReign(b *broker, epoch cluster.ControllerEpoch) *reign {
 	w.report.Reigns++
 	return &reign{
 		b: b, session: b.session, epoch: epoch, senders: map[cluster.BrokerID]*sender{},
-		knows: map[cluster.BrokerID]cluster.BrokerEpoch{},
-		m:     w.rules.NewMachine(state.Options{ControllerID: b.id, Epoch: epoch, DeleteTopics: true}),
+		knows: map[cluster.BrokerID]cluster.BrokerEpoch{}, failed: map[place]cluster.BrokerEpoch{},
+		m: w.rules.NewMachine(state.Options{ControllerID: b.id, Epoch: epoch, DeleteTopics: true}),
 	}
+}
+
+// place is a replica of a partition.
+type place struct {
+	tp cluster.TopicPartition
+	id cluster.BrokerID
 }
 
 // idle reports whether the reign has nothing to do but wait.
@@ -119,6 +126,7 @@ func (r *reign) readNext() {
 	z := r.b.w.zk
 	switch r.read {
 	case 0:
+		r.forgetDirs()
 		r.failover.Brokers = z.registered()
 	case 1:
 		r.failover.Deletions = z.toDelete()
@@ -156,6 +164,12 @@ func (r *reign) handle(i item, n uint16) {
 		r.learn(e.Brokers)
 	case state.BrokerChange:
 		r.learn(e.Brokers)
+	case state.BecomeResponse:
+		for _, p := range e.Partitions {
+			if at := (place{p.Partition, e.Broker}); p.Code == kerr.KafkaStorageError {
+				r.failed[at] = e.BrokerEpoch
+			}
+		}
 	}
 	r.digest(r.m.Handle(i.event), n)
 }
@@ -279,6 +293,12 @@ func (r *reign) takeNext(n uint16) {
 			r.handle(item{event: state.TopicDeletion{Names: names}}, n)
 		case movesChange:
 			r.handle(item{event: z.requested()}, n)
+		case dirsChange:
+			e := state.LogDirFailure{Brokers: slices.Sorted(maps.Keys(z.dirNews))}
+			r.forgetDirs()
+			if len(e.Brokers) > 0 {
+				r.handle(item{event: e}, n)
+			}
 		}
 		return
 	}
@@ -287,6 +307,13 @@ func (r *reign) takeNext(n uint16) {
 // requested reads /admin/reassign_partitions.
 func (z *zookeeper) requested() state.ReassignmentsRequested {
 	return state.ReassignmentsRequested{Exists: z.moves != nil, Moves: slices.Clone(z.moves)}
+}
+
+// forgetDirs empties /log_dir_event_notification, unless the fence refuses.
+func (r *reign) forgetDirs() {
+	if z := r.b.w.zk; z.epoch == r.epoch {
+		clear(z.dirNews)
+	}
 }
 
 // topics reads the list of topics and those that are not known.

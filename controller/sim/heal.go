@@ -26,8 +26,37 @@ func (w *world) heal() {
 			b.crash(false, 0)
 		}
 		if !b.up {
+			b.repair(w.repairs(b))
 			b.start()
 		}
+	}
+	w.timeOut()
+	if r := w.activeReign(); r != nil {
+		r.suspect(0, 0, 0)
+	}
+	if !w.recover("leaders leave disks that have failed", w.unled) {
+		return
+	}
+	for _, b := range w.brokers {
+		if slices.Contains(b.broken[:], true) {
+			b.crash(false, 0)
+			b.repair(1 + w.repairs(b)%3)
+			b.start()
+		}
+	}
+	w.timeOut()
+	if !w.recover("the cluster recovers", w.missing) {
+		return
+	}
+	for _, p := range w.replicasWhere((*part).leads) {
+		p.produce(true)
+	}
+	w.recover("the cluster goes on", w.missing)
+}
+
+// timeOut makes everybody give up waiting for answers.
+func (w *world) timeOut() {
+	for _, b := range w.brokers {
 		for _, p := range b.parts {
 			p.forgetFetch()
 		}
@@ -35,23 +64,16 @@ func (w *world) heal() {
 			b.forgetAlter()
 		}
 	}
-	if r := w.activeReign(); r != nil {
-		r.suspect(0, 0, 0)
-	}
 	for _, s := range w.senders(func(*sender) bool { return true }) {
 		s.sent = false
 	}
-	if !w.recover("the cluster recovers") {
-		return
-	}
-	for _, p := range w.replicasWhere((*part).leads) {
-		p.produce(true)
-	}
-	w.recover("the cluster goes on")
 }
 
+// repairs says what an operator does about broken disks in the end.
+func (w *world) repairs(b *broker) uint16 { return uint16(w.plan.seed) + uint16(b.id) }
+
 // recover goes round and round until everything is as it should be. It returns false after a violation.
-func (w *world) recover(invariant string) bool {
+func (w *world) recover(invariant string, lacks func() string) bool {
 	for n := range maxRounds {
 		if n%100 == 99 {
 			w.sweep()
@@ -60,11 +82,11 @@ func (w *world) recover(invariant string) bool {
 		if w.failure != nil {
 			return false
 		}
-		if w.missing() == "" {
+		if lacks() == "" {
 			return true
 		}
 	}
-	w.violated(invariant, "after %v: %s", maxRounds*round, w.missing())
+	w.violated(invariant, "after %v: %s", maxRounds*round, lacks())
 	return false
 }
 
@@ -87,6 +109,7 @@ func (w *world) sweep() {
 		}
 		b.start()
 	}
+	w.timeOut()
 }
 
 // goRound lets everybody do what there is to do.
@@ -104,6 +127,9 @@ func (w *world) goRound() {
 			do(b.renew)
 		}
 		do(b.elect)
+		if b.mayTell() {
+			do(b.tell)
+		}
 		if w.now.UnixMilli()%(maxLag.Milliseconds()/2) < round.Milliseconds() {
 			do(b.dropLaggards)
 		}

@@ -17,10 +17,11 @@ type log struct {
 	entries []entry
 	epochs  []epoch.Entry
 	durable cluster.Offset // what a power cut leaves
+	dir     int            // the log directory that it is in
 
 	// What the checks know.
 	agreed int                 // entries that are the same as in the history of what is committed
-	lost   bool                // a power cut has taken entries away, and nobody may have noticed yet
+	lost   bool                // a power cut, or the loss of a disk, has taken entries away, and nobody may have noticed yet
 	lostIn cluster.BrokerEpoch // the broker's registration at that time
 }
 

@@ -78,6 +78,9 @@ func (w *world) checkAssignments(before, t state.Topic) {
 		if s, ok := w.zk.states[tp]; ok && !within(s.ISR, a.Replicas) {
 			w.violated("who is in sync is assigned", "%s: %s, assigned are %s", tp, s, a)
 		}
+		if h := w.histories[tp]; h != nil && a.Reassigning() {
+			h.moved = true
+		}
 		if old := before.Assignments[index]; old.Reassigning() && !a.Reassigning() {
 			w.report.Moves++
 		}

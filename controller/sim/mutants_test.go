@@ -261,6 +261,26 @@ var mutants = []struct {
 			}
 		}
 	})},
+	{"does not ask what a log directory has taken along", machines(func(m *mutant) {
+		m.event = func(e state.Event) state.Event {
+			if _, ok := e.(state.LogDirFailure); ok {
+				return state.LogDirFailure{}
+			}
+			return e
+		}
+	})},
+	{"leaves leaderships on disks that have failed", machines(func(m *mutant) {
+		m.event = func(e state.Event) state.Event {
+			if r, ok := e.(state.BecomeResponse); ok {
+				r.Partitions = slices.Clone(r.Partitions)
+				for i := range r.Partitions {
+					r.Partitions[i].Code = kerr.None
+				}
+				return r
+			}
+			return e
+		}
+	})},
 	{"lets anybody join under any registration (KAFKA-15221)", machines(func(m *mutant) {
 		m.event = func(e state.Event) state.Event {
 			if a, ok := e.(state.AlterPartition); ok {
@@ -329,7 +349,9 @@ func (m *mutant) step(s state.Step) state.Step {
 // known says which seeds notice mistakes that only few seeds do, as the plans of clusters are at the moment. The search begins there; it goes on
 // when plans have changed, and takes its time.
 var known = map[string]uint64{
-	"does not fence what was given up when a member was refused": 3405,
+	"does not fence what was given up when a member was refused":                  3405,
+	"takes a role of an earlier epoch":                                            2791,
+	"waits for ever when it does not know whether a set was written (KAFKA-2729)": 3799,
 }
 
 func TestEveryMistakeIsNoticed(t *testing.T) {

@@ -38,8 +38,8 @@ type Report struct {
 	Acked, Committed int
 	// Elections counts changes of a partition's leader epoch, Reigns the controllers.
 	Elections, Reigns int
-	// Moves counts reassignments that were completed or cancelled.
-	Moves int
+	// Moves counts reassignments that were completed or cancelled, Failures log directories that failed.
+	Moves, Failures int
 }
 
 // Run simulates one cluster.
@@ -123,12 +123,14 @@ const (
 	doUnclean
 	doMove
 	doCancel
+	doFail
+	doTell
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"deliver", "drop", "hold", "fetch", "control", "send", "alter", "lag", "tick", "produce", "flush", "forget-fetch", "forget-alter", "crash", "restart",
-	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean", "move", "cancel",
+	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean", "move", "cancel", "fail", "tell",
 }
 
 // String returns the decision as transcripts show it.
@@ -185,6 +187,9 @@ func planFor(seed uint64) plan {
 	}
 	if r.IntN(2) == 0 {
 		p.weights[doMove], p.weights[doCancel] = 3+r.IntN(15), r.IntN(4)
+	}
+	if r.IntN(2) == 0 {
+		p.weights[doFail], p.weights[doTell] = 1+r.IntN(5), 20
 	}
 	return p
 }

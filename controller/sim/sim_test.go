@@ -58,16 +58,17 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 		sum.Elections += r.Elections
 		sum.Reigns += r.Reigns
 		sum.Moves += r.Moves
+		sum.Failures += r.Failures
 	}
-	t.Logf("%d clusters, %d steps: %d records committed, %d acknowledged, %d elections, %d controllers, %d reassignments",
-		o.Seed, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns, sum.Moves)
+	t.Logf("%d clusters, %d steps: %d records committed, %d acknowledged, %d elections, %d controllers, %d reassignments, %d failed disks",
+		o.Seed, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns, sum.Moves, sum.Failures)
 	for name, n := range map[string]int{"acknowledged records": sum.Acked, "elections": sum.Elections, "controllers": sum.Reigns} {
 		if n < sum.Steps/500 {
 			t.Errorf("only %d %s in %d steps: too little happens to find anything", n, name, sum.Steps)
 		}
 	}
-	if sum.Moves < sum.Steps/5000 {
-		t.Errorf("only %d reassignments in %d steps", sum.Moves, sum.Steps)
+	if sum.Moves < sum.Steps/5000 || sum.Failures < sum.Steps/5000 {
+		t.Errorf("only %d reassignments and %d failed disks in %d steps", sum.Moves, sum.Failures, sum.Steps)
 	}
 }
 

@@ -163,7 +163,10 @@ func (w *world) chooseFault(d decision) func() {
 	case doCrash:
 		return act(w.brokersWhere(up), d.a, func(b *broker) { b.crash(w.plan.powerCuts && d.b%2 == 0, d.c) })
 	case doRestart:
-		return act(w.brokersWhere(func(b *broker) bool { return !b.up }), d.a, (*broker).start)
+		return act(w.brokersWhere(func(b *broker) bool { return !b.up }), d.a, func(b *broker) {
+			b.repair(d.b)
+			b.start()
+		})
 	case doExpire:
 		return act(w.brokersWhere(func(b *broker) bool { return w.zk.sessions[b.session] }), d.a, (*broker).expire)
 	case doNotice:
@@ -211,6 +214,12 @@ func (w *world) chooseFault(d decision) func() {
 		return act(w.zk.partitions(), d.a, func(tp cluster.TopicPartition) { w.move(tp, d.b, d.c) })
 	case doCancel:
 		return act(w.zk.partitions(), d.a, w.cancel)
+	case doFail:
+		if b := w.broker(cluster.BrokerID(1 + int(d.a)%len(w.brokers))); b.up && !b.broken[d.b%dirs] {
+			return func() { b.failDisk(int(d.b % dirs)) }
+		}
+	case doTell:
+		return act(w.brokersWhere((*broker).mayTell), d.a, (*broker).tell)
 	case doUnclean:
 		return act(w.zk.topicNames(), d.a, func(name string) { w.allowUnclean(name, d.b%2 == 0) })
 	}

@@ -18,8 +18,9 @@ const (
 	nodesChange // topics were rewritten
 	deletionsChange
 	movesChange
+	dirsChange // log directories have failed
 
-	everyChange = brokersChange | topicsChange | nodesChange | deletionsChange | movesChange
+	everyChange = brokersChange | topicsChange | nodesChange | deletionsChange | movesChange | dirsChange
 )
 
 // zookeeper is what the cluster keeps in ZooKeeper. Everything that happens to it is one step.
@@ -37,8 +38,9 @@ type zookeeper struct {
 	ignored    map[cluster.TopicPartition][]cluster.BrokerID  // brokers in sync of whose latest registration the writer did not know
 	deletions  map[string]bool
 	configs    map[string]map[string]string
-	moves      []state.Move // what /admin/reassign_partitions holds, nil when it is not there
-	created    byte         // topics so far, for their ids
+	dirNews    map[cluster.BrokerID]bool // who has said that a log directory has failed
+	moves      []state.Move              // what /admin/reassign_partitions holds, nil when it is not there
+	created    byte                      // topics so far, for their ids
 
 	uncleanEver map[cluster.TopicID]bool // topics that allowed unclean elections at some time
 }
@@ -54,7 +56,7 @@ func newZookeeper(w *world) *zookeeper {
 	return &zookeeper{
 		w: w, sessions: map[int64]bool{}, brokers: map[cluster.BrokerID]registration{}, topics: map[string]state.Topic{},
 		states: map[cluster.TopicPartition]state.LeaderAndISR{}, written: map[cluster.TopicPartition]cluster.BrokerEpoch{},
-		ignored: map[cluster.TopicPartition][]cluster.BrokerID{}, deletions: map[string]bool{}, configs: map[string]map[string]string{},
+		ignored: map[cluster.TopicPartition][]cluster.BrokerID{}, deletions: map[string]bool{}, dirNews: map[cluster.BrokerID]bool{}, configs: map[string]map[string]string{},
 		uncleanEver: map[cluster.TopicID]bool{},
 	}
 }
