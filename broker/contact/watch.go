@@ -48,7 +48,7 @@ type Config struct {
 	Patience time.Duration
 	// HoldDown is how long after having been silent a broker cannot be silent again.
 	HoldDown time.Duration
-	// Changed is told of every change of what is seen, when a doubt has ended, and every Repeat while anything is lost. It is called by one goroutine and must not block.
+	// Changed is told of every change of what is seen and of who is watched, when a doubt has ended, and every Repeat while anything is lost. It is called by one goroutine and must not block.
 	Changed func(*View)
 	// Logger reports; nil means nothing does.
 	Logger hclog.Logger
@@ -180,6 +180,7 @@ func (w *Watch) follow(image *metadata.Image) {
 			w.alive.Go(p.run)
 		}
 	}
+	w.tell() // who was lost may be lost no more, because another process registers
 }
 
 // spread makes all brokers hear at once of what this one sees.

@@ -33,7 +33,12 @@ type Link struct {
 
 // handle gives every partition whose leader and in-sync replicas do not reach each other the leader and the in-sync set that do. It leaves
 // alone what would be no better afterwards: where fewer than min.insync.replicas would be in sync.
+//
+// What is said of a broker that is not registered is of the process that was: the one that registers next is another.
 func (e Contact) handle(m *Machine) {
+	unregistered := func(id cluster.BrokerID) bool { return !m.registered(id) }
+	e.Suspects = slices.DeleteFunc(slices.Clone(e.Suspects), unregistered)
+	e.Unreached = slices.DeleteFunc(slices.Clone(e.Unreached), unregistered)
 	before := m.contact.Suspects
 	m.contact = e
 	for _, id := range e.Suspects {
@@ -43,7 +48,7 @@ func (e Contact) handle(m *Machine) {
 	}
 	var back []cluster.BrokerID
 	for _, id := range before {
-		if !slices.Contains(e.Suspects, id) && m.registered(id) {
+		if !slices.Contains(e.Suspects, id) {
 			m.note(Info, "a broker answers again", "broker", id)
 			back = append(back, id)
 		}
