@@ -28,9 +28,10 @@ type registrar struct {
 	epoch   atomic.Int64
 
 	mu         sync.Mutex
-	started    bool          // start was called: from now on every session is registered
-	session    *zk.Session   // the current one
-	registered chan struct{} // closed once the broker was registered for the first time
+	started    bool                // start was called: from now on every session is registered
+	session    *zk.Session         // the current one
+	began      cluster.BrokerEpoch // the first registration of this process, 0 before
+	registered chan struct{}       // closed once the broker was registered for the first time
 }
 
 func newRegistrar(b *Broker, own *store.OwnSessions, dir string) *registrar {
@@ -128,11 +129,14 @@ func (r *registrar) registerLocked(ctx context.Context) error {
 	if err := saveSession(b.cfg.FS, r.dir, b.cfg.Settings.String("zookeeper.connect"), r.session); err != nil {
 		b.log.Warn("after a crash this broker will have to wait until its session expires", "error", err)
 	}
-	epoch, err := r.store().RegisterBroker(ctx, b.id, b.registration(time.Now()))
+	epoch, err := r.store().RegisterBroker(ctx, b.id, b.registration(time.Now(), r.began))
 	if err != nil {
 		return fmt.Errorf("register broker %d in ZooKeeper: %w", b.id, err)
 	}
 	r.epoch.Store(int64(epoch))
+	if r.began == 0 {
+		r.began = epoch
+	}
 	b.log.Info(fmt.Sprintf("Registered broker %d at path /brokers/ids/%d", b.id, b.id), "epoch", epoch, "addresses", fmt.Sprint(b.listeners.advertised))
 	b.controller.NewSession(r.session, r.store())
 	select {
@@ -150,12 +154,14 @@ func (r *registrar) stop(context.Context) error {
 	return nil
 }
 
-// registration is the content of /brokers/ids/<id> (F§1.4).
-func (b *Broker) registration(now time.Time) znode.Broker {
+// registration is the content of /brokers/ids/<id> (F§1.4). began is the first registration of this process, if there was one: a controller that was not there
+// when the session ended sees from it that nothing was lost.
+func (b *Broker) registration(now time.Time, began cluster.BrokerEpoch) znode.Broker {
 	return znode.Broker{
 		Endpoints: b.listeners.endpoints(),
 		JMXPort:   -1,
 		Timestamp: now.UnixMilli(),
 		Rack:      b.cfg.Settings.String("broker.rack"),
+		Since:     began,
 	}
 }

@@ -200,7 +200,7 @@ func (p *power) Brokers(ctx context.Context) ([]state.Broker, error) {
 	}
 	now := make(map[cluster.BrokerID]state.Broker, len(infos))
 	for id, info := range infos {
-		b := state.Broker{ID: id, Epoch: info.Epoch, Endpoints: info.Endpoints, Rack: info.Rack}
+		b := state.Broker{ID: id, Epoch: info.Epoch, Since: info.Since, Endpoints: info.Endpoints, Rack: info.Rack}
 		if len(b.Endpoints) == 0 {
 			if b = p.known[id]; b.Epoch != info.Epoch {
 				continue

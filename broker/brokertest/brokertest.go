@@ -219,7 +219,7 @@ func (c *Cluster) NewDisk(id int) { c.nodes[id].disk = vfs.NewMem() }
 // Broker returns a broker, nil while it is down.
 func (c *Cluster) Broker(id int) *broker.Broker { return c.nodes[id].running() }
 
-// Client returns a client of the cluster, which is closed when the test ends.
+// Client returns a client of the cluster on the host "client", or on the one that [client.Dialer] says. It is closed when the test ends.
 func (c *Cluster) Client(t testing.TB, opts ...client.Option) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

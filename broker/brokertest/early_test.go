@@ -27,7 +27,16 @@ func disturbed(t *testing.T, replicas []cluster.BrokerID, settings map[string]st
 	<-time.After(3 * time.Second)
 	bad(c, o)
 	<-time.After(5 * time.Second)
+	defer settled(t, c, events, numbers(replicas)...)
 	return w.flawless(cl).Gap
+}
+
+// numbers returns broker ids as the handles of a cluster take them.
+func numbers(ids []cluster.BrokerID) (out []int) {
+	for _, id := range ids {
+		out = append(out, int(id))
+	}
+	return out
 }
 
 // within fails the test if nothing was acknowledged for longer.

@@ -94,12 +94,12 @@ func (o *observer) awaitISR(tp cluster.TopicPartition, want ...cluster.BrokerID)
 	o.t.Fatalf("in-sync replicas of %s are %v, want %v", tp, o.state(tp).ISR, want)
 }
 
-// worker is a producer that sends numbered records, a consumer that reads them, a client that asks where the partition ends, and the history of what all
-// three were told.
+// worker is producers that send numbered records, a consumer that reads them, a client that asks where the partition ends, and the history of what all of
+// them were told.
 type worker struct {
 	*history.History
 	t      *testing.T
-	stop   func() error
+	stops  []func() error
 	reader *reader
 }
 
@@ -114,9 +114,16 @@ func bursts(t *testing.T, cl *client.Client, prefix string, burst int, opts ...p
 	t.Helper()
 	w := &worker{History: history.New(time.Now), t: t}
 	w.reader = startReader(t, cl, w.History)
+	w.produce(cl, prefix, burst, opts...)
+	return w
+}
+
+// produce adds a producer.
+func (w *worker) produce(cl *client.Client, prefix string, burst int, opts ...producer.Option) {
+	w.t.Helper()
 	p, err := producer.New(cl, append([]producer.Option{producer.WithAcks(producer.AcksAll)}, opts...)...)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -136,21 +143,23 @@ func bursts(t *testing.T, cl *client.Client, prefix string, burst int, opts ...p
 			}
 		}
 	})
-	w.stop = sync.OnceValue(func() error {
+	stop := sync.OnceValue(func() error {
 		cancel()
 		wg.Wait()
 		return p.Close(context.Background())
 	})
-	t.Cleanup(func() { _ = w.stop() }) // a test that has failed may not get that far
-	return w
+	w.stops = append(w.stops, stop)
+	w.t.Cleanup(func() { _ = stop() }) // a test that has failed may not get that far
 }
 
 // judge ends the load, reads the partition and compares: everything that was acknowledged is there, where the producer was told, in the order in which
 // it was sent, once, and offsets are dense.
 func (w *worker) judge(cl *client.Client) history.Report {
 	w.t.Helper()
-	if err := w.stop(); err != nil {
-		w.t.Errorf("close the producer: %v", err)
+	for _, stop := range w.stops {
+		if err := stop(); err != nil {
+			w.t.Errorf("close the producer: %v", err)
+		}
 	}
 	last := w.Final(events)
 	all := readAll(w.t, cl, events.Topic)

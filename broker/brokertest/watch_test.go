@@ -29,11 +29,9 @@ func watchStates(t *testing.T, c *Cluster) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for ctx.Err() == nil {
-			s := cl.Session()
-			w.session(ctx, s)
+			w.session(ctx, cl.Session())
 			select {
-			case <-s.Done():
-			case <-time.After(time.Second):
+			case <-time.After(time.Second): // until there may be another session
 			case <-ctx.Done():
 			}
 		}

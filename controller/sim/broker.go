@@ -16,6 +16,7 @@ type broker struct {
 	up      bool
 	session int64
 	epoch   cluster.BrokerEpoch // its registration as it knows it
+	began   cluster.BrokerEpoch // the first of its process
 
 	logs  map[cluster.TopicPartition]*log           // on disk
 	marks map[cluster.TopicPartition]cluster.Offset // on disk: high watermarks
@@ -45,14 +46,16 @@ func (b *broker) start() {
 	b.w.zk.expire(b.session)
 	b.up, b.leaving, b.untold = true, false, false
 	b.fence, b.latest, b.attempt, b.parts, b.alive, b.pending, b.asked = replica.Fence{}, 0, 0, nil, nil, nil, nil
+	b.began = 0
 	b.join()
+	b.began = b.epoch
 	b.w.trace("    broker %d starts, its epoch is %d", b.id, b.epoch)
 }
 
 // join registers in a new session.
 func (b *broker) join() {
 	b.session = b.w.zk.connect()
-	b.epoch = b.w.zk.register(b.id, b.session)
+	b.epoch = b.w.zk.register(b.id, b.session, b.began)
 	b.boss = b.w.zk.controller.id
 }
 

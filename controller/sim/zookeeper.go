@@ -50,6 +50,7 @@ type registration struct {
 	id      cluster.BrokerID
 	session int64
 	epoch   cluster.BrokerEpoch // its czxid
+	since   cluster.BrokerEpoch // the first czxid of the process, 0 if this is it
 }
 
 func newZookeeper(w *world) *zookeeper {
@@ -86,10 +87,10 @@ func (z *zookeeper) expire(session int64) {
 	}
 }
 
-// register makes a broker's node.
-func (z *zookeeper) register(id cluster.BrokerID, session int64) cluster.BrokerEpoch {
+// register makes a broker's node. since is the first registration of its process, 0 if this is it.
+func (z *zookeeper) register(id cluster.BrokerID, session int64, since cluster.BrokerEpoch) cluster.BrokerEpoch {
 	z.zxid++
-	z.brokers[id] = registration{id, session, cluster.BrokerEpoch(z.zxid)}
+	z.brokers[id] = registration{id, session, cluster.BrokerEpoch(z.zxid), since}
 	z.changed(brokersChange)
 	return cluster.BrokerEpoch(z.zxid)
 }
@@ -127,7 +128,7 @@ func (z *zookeeper) registered() []state.Broker {
 	var out []state.Broker
 	for _, b := range z.w.brokers {
 		if r, ok := z.brokers[b.id]; ok {
-			out = append(out, state.Broker{ID: b.id, Epoch: r.epoch})
+			out = append(out, state.Broker{ID: b.id, Epoch: r.epoch, Since: r.since})
 		}
 	}
 	return out

@@ -59,6 +59,17 @@ func (e *env) register(ids ...cluster.BrokerID) {
 	}
 }
 
+// renew lets brokers that go on register again, without telling the machine.
+func (e *env) renew(ids ...cluster.BrokerID) {
+	for _, id := range ids {
+		began := e.brokers[id].began()
+		e.register(id)
+		b := e.brokers[id]
+		b.Since = began
+		e.brokers[id] = b
+	}
+}
+
 // addTopic writes a topic node, without telling the machine.
 func (e *env) addTopic(name string, replicas map[int32][]cluster.BrokerID) {
 	t := Topic{Name: name, ID: cluster.TopicID{1: byte(len(e.topics) + 1), 2: byte(e.zxid)}, Assignments: map[int32]Assignment{}}

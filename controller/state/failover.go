@@ -48,7 +48,8 @@ func (e Failover) handle(m *Machine) {
 	m.then(func() { e.Elections.handle(m) })
 }
 
-// returned deals with the in-sync replicas that have registered again since their partition's state was written, while nobody was controller. They
+// returned deals with the in-sync replicas that have been started again since their partition's state was written, while nobody was controller. One that
+// has only lost its session has all it had, and is none of them. They
 // may have lost their tails, so they are not in sync until they have caught up, and a leader among them must not go on in its epoch: what it
 // appended before and what it appends now would not be told apart (KIP-101). The same happens to a broker that bounces during a reign; if
 // nobody else is in sync, the leader, or else the first of them, stays.
@@ -58,7 +59,7 @@ func (m *Machine) returned(written map[cluster.TopicPartition]cluster.BrokerEpoc
 		if !ok {
 			return s.ISR
 		}
-		return slices.DeleteFunc(slices.Clone(s.ISR), func(id cluster.BrokerID) bool { return m.registered(id) && m.brokers[id].Epoch > at })
+		return slices.DeleteFunc(slices.Clone(s.ISR), func(id cluster.BrokerID) bool { return m.registered(id) && m.brokers[id].began() > at })
 	}
 	m.updateStates(m.partitionsWhere(func(p *partition) bool {
 		return p.leadership != nil && !p.leaving() && len(remain(p, *p.leadership)) < len(p.leadership.ISR)

@@ -17,10 +17,20 @@ type Broker struct {
 	ID cluster.BrokerID
 	// Epoch is the czxid of the registration: it grows whenever the broker registers anew.
 	Epoch cluster.BrokerEpoch
+	// Since is the epoch of the first registration of the broker's process, if that has registered again after the end of a session; 0 otherwise.
+	Since cluster.BrokerEpoch
 	// Endpoints holds the addresses that the broker advertises.
 	Endpoints []cluster.Endpoint
 	// Rack is the rack that the broker stands in, "" for none.
 	Rack string
+}
+
+// began returns the epoch at which the broker's process first registered. What it had appended then it still has.
+func (b Broker) began() cluster.BrokerEpoch {
+	if b.Since > 0 {
+		return b.Since
+	}
+	return b.Epoch
 }
 
 // sameAddress reports whether nothing changed that other brokers have to know.

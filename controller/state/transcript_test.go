@@ -100,6 +100,8 @@ func (e *env) prepare(cmd string, args []string) bool {
 		e.addTopic(args[0], parseReplicas(args[1:]))
 	case "register": // brokers before the failover: 1,2,3
 		e.register(parseIDs(args[0])...)
+	case "renew": // brokers that register again without having been started again: 1,2,3
+		e.renew(parseIDs(args[0])...)
 	case "state": // a state that exists before the failover: name-0 leader isr epoch
 		tp, _ := cluster.ParseTopicPartition(args[0])
 		s := LeaderAndISR{Leader: parseIDs(args[1])[0], ISR: parseIDs(args[2]), LeaderEpoch: cluster.LeaderEpoch(parseIDs(args[3])[0])}

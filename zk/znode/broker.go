@@ -25,6 +25,9 @@ type Broker struct {
 	Rack string
 	// Features are the ranges of feature levels that the broker supports. Normally empty.
 	Features map[string]VersionRange
+	// Since is the epoch of the first registration of a process that registers again because its session was over; 0 for a process that has just started.
+	// Kafka has nothing like it: its brokers and tools ignore it.
+	Since cluster.BrokerEpoch
 }
 
 // VersionRange is the range of levels of one feature.
@@ -46,6 +49,7 @@ type brokerJSON struct {
 	ProtocolMap map[string]string       `json:"listener_security_protocol_map"`
 	Rack        string                  `json:"rack,omitempty"`
 	Features    map[string]VersionRange `json:"features"`
+	Since       cluster.BrokerEpoch     `json:"ottla_since,omitempty"`
 }
 
 // Encode returns version 5 of the registration. host and port, which very old clients use, are those of the first
@@ -53,7 +57,7 @@ type brokerJSON struct {
 func (b Broker) Encode() []byte {
 	w := brokerJSON{
 		Version: brokerVersion, Port: -1, JMXPort: b.JMXPort, Timestamp: textInt(b.Timestamp),
-		Endpoints: []string{}, ProtocolMap: map[string]string{}, Rack: b.Rack, Features: b.Features,
+		Endpoints: []string{}, ProtocolMap: map[string]string{}, Rack: b.Rack, Features: b.Features, Since: b.Since,
 	}
 	for _, e := range b.Endpoints {
 		if e.SecurityProtocol == "PLAINTEXT" && w.Host == nil {
@@ -81,6 +85,7 @@ func DecodeBroker(path string, data []byte) (Broker, error) {
 		Endpoints []string          `json:"endpoints"`
 		Rack      *string           `json:"rack"`
 		Features  json.RawMessage   `json:"features"`
+		Since     json.RawMessage   `json:"ottla_since"`
 		Map       map[string]string `json:"listener_security_protocol_map"`
 	}{}
 	if err := unmarshal(path, data, &w); err != nil {
@@ -92,7 +97,7 @@ func DecodeBroker(path string, data []byte) (Broker, error) {
 	if *w.Version < 1 {
 		return Broker{}, corrupt(path, "the version is %d, want 1 or more", *w.Version)
 	}
-	b := Broker{JMXPort: -1}
+	b := Broker{JMXPort: -1, Since: since(w.Since)}
 	if w.JMXPort != nil {
 		b.JMXPort = *w.JMXPort
 	}
@@ -126,6 +131,15 @@ func DecodeBroker(path string, data []byte) (Broker, error) {
 		b.Endpoints = append(b.Endpoints, e)
 	}
 	return b, nil
+}
+
+// since reads what only Ottla writes; anything else is a process that has just started.
+func since(raw json.RawMessage) cluster.BrokerEpoch {
+	var epoch cluster.BrokerEpoch
+	if err := json.Unmarshal(raw, &epoch); err != nil {
+		return 0
+	}
+	return max(epoch, 0)
 }
 
 // decodeFeatures reads the feature ranges, which may be absent.

@@ -38,6 +38,8 @@ func codecs(t testing.TB) []codec {
 		JMXPort: -1, Timestamp: 1729850000000, Rack: "r1",
 	}
 	bare := Broker{Endpoints: []cluster.Endpoint{{Listener: "SSL", SecurityProtocol: "SSL", Host: "h", Port: 1}}, JMXPort: -1}
+	lasting := bare
+	lasting.Since = 77
 	c := Controller{Broker: 0, Timestamp: 1729850000000}
 	topic := Topic{
 		ID:       id,
@@ -58,6 +60,7 @@ func codecs(t testing.TB) []codec {
 	token := DelegationToken{ID: "i", Owner: "User:alice", Requester: "User:alice", Renewers: []string{"User:bob"}, Issued: 1, Max: 2, Expiry: 3}
 	return []codec{
 		{"broker", `{"version":5,"host":"::1","port":9092,"jmx_port":-1,"timestamp":"1729850000000","endpoints":["INTERNAL://h1:9093","PLAINTEXT://[::1]:9092"],"listener_security_protocol_map":{"INTERNAL":"SSL","PLAINTEXT":"PLAINTEXT"},"rack":"r1","features":{}}`, b, b.Encode, with(DecodeBroker)},
+		{"broker that registers again", `{"version":5,"host":null,"port":-1,"jmx_port":-1,"timestamp":"0","endpoints":["SSL://h:1"],"listener_security_protocol_map":{"SSL":"SSL"},"features":{},"ottla_since":77}`, lasting, lasting.Encode, with(DecodeBroker)},
 		{"broker without a plaintext endpoint", `{"version":5,"host":null,"port":-1,"jmx_port":-1,"timestamp":"0","endpoints":["SSL://h:1"],"listener_security_protocol_map":{"SSL":"SSL"},"features":{}}`, bare, bare.Encode, with(DecodeBroker)},
 		{"controller", `{"version":2,"brokerid":0,"timestamp":"1729850000000","kraftControllerEpoch":-1}`, c, c.Encode, with(DecodeController)},
 		{"controller epoch", `7`, cluster.ControllerEpoch(7), func() []byte { return EncodeControllerEpoch(7) }, with(DecodeControllerEpoch)},
@@ -121,6 +124,7 @@ func TestDecodersTakeOtherVersionsAnyKeyOrderAndUnknownKeys(t *testing.T) {
 	}{
 		{"broker version 1", `{"port":9092,"host":"h","version":1,"jmx_port":9999,"timestamp":"12"}`, Broker{Endpoints: plain("h", 9092), JMXPort: 9999, Timestamp: 12}, with(DecodeBroker)},
 		{"broker version 2 with a numeric timestamp", `{"endpoints":["PLAINTEXT://h:9092"],"timestamp":12,"version":2,"new":{"x":[1]}}`, Broker{Endpoints: plain("h", 9092), JMXPort: -1, Timestamp: 12}, with(DecodeBroker)},
+		{"broker with another's idea of since", `{"endpoints":["PLAINTEXT://h:9092"],"version":5,"ottla_since":"x"}`, Broker{Endpoints: plain("h", 9092), JMXPort: -1}, with(DecodeBroker)},
 		{"broker with features and a null rack", `{"endpoints":["PLAINTEXT://h:9092"],"rack":null,"features":{"f":{"min_version":1,"max_version":2}},"version":6}`, Broker{Endpoints: plain("h", 9092), JMXPort: -1, Features: map[string]VersionRange{"f": {1, 2}}}, with(DecodeBroker)},
 		{"controller version 1", `{"version":1,"brokerid":3,"timestamp":"5"}`, Controller{3, 5}, with(DecodeController)},
 		{"topic version 1", `{"partitions":{"10":[1],"9":[]},"version":1}`, Topic{Replicas: map[int32][]cluster.BrokerID{10: {1}, 9: {}}, Adding: map[int32][]cluster.BrokerID{}, Removing: map[int32][]cluster.BrokerID{}}, with(DecodeTopic)},
