@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -35,9 +36,16 @@ func (c *Controller) contactChanged(ctx context.Context) {
 		c.inReign(ctx, r, func(ctx context.Context) error { return c.drive(ctx, r, c.contactEvent(v, suspects)) })
 		return
 	}
-	if slices.Contains(suspects, c.ActiveID()) {
-		c.depose(ctx, c.ActiveID())
+	active := c.ActiveID()
+	if !slices.Contains(suspects, active) {
+		return
 	}
+	// On this broker's word alone it gets the time that a broker gets that ZooKeeper does not hear of: else two that do not reach each other would take the place
+	// from each other without end.
+	if others := v.Suspects(c.cfg.Now(), math.MaxInt64); !slices.Contains(others, active) && c.cfg.Now().Sub(c.activeSince) < c.cfg.SessionTimeout {
+		return
+	}
+	c.depose(ctx, active)
 }
 
 // contactEvent is the view as the machine wants to hear it.

@@ -152,10 +152,11 @@ type Controller struct {
 	looking  atomic.Bool                  // an event to look at it waits
 
 	// What follows belongs to the event loop.
-	session Session // nil between sessions
-	reign   *reign  // nil while not active
-	retry   *time.Timer
-	holding bool // after a failed reign: no election before retry fires
+	session     Session // nil between sessions
+	reign       *reign  // nil while not active
+	retry       *time.Timer
+	holding     bool      // after a failed reign: no election before retry fires
+	activeSince time.Time // since when the controller is known, see contactChanged
 }
 
 // Stats are numbers for gauges, as of the last event that was handled.
@@ -240,6 +241,7 @@ func (c *Controller) leave(reason string) {
 // setActiveID remembers who is controller.
 func (c *Controller) setActiveID(id cluster.BrokerID) {
 	if old := c.activeID.Swap(int32(id)); old != int32(id) && id != cluster.NoBroker {
+		c.activeSince = c.cfg.Now()
 		c.log.Info("the controller is known", "controller", id)
 	}
 }

@@ -275,15 +275,13 @@ func (s *Session) keepLease() {
 
 // end closes the session's gate for good. Only the first call counts. It does not block.
 func (s *Session) end(err error) {
-	if !s.finish(err) {
-		return
-	}
-	s.log.Warn("session over", "reason", err)
-	s.wg.Go(func() {
+	if s.finish(err, func() {
 		<-s.opened
 		s.dropConn()
 		s.hangUp() // up to three seconds, for a farewell that nobody hears
-	})
+	}) {
+		s.log.Warn("session over", "reason", err)
+	}
 }
 
 // hangUp closes the library's connection and waits until that is done, whoever does it. The library would make the second caller wait for a mutex,
@@ -295,12 +293,16 @@ func (s *Session) hangUp() {
 	}
 }
 
-// finish marks the session as over and reports whether it was not before.
-func (s *Session) finish(err error) bool {
+// finish marks the session as over and reports whether it was not before. If so it starts then, unless that is nil: before anybody can know, so that whoever
+// waits for the session's goroutines waits for this one too.
+func (s *Session) finish(err error, then func()) bool {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
 		return false
+	}
+	if then != nil {
+		s.wg.Go(then)
 	}
 	s.err = err
 	s.over.Store(true)
@@ -324,18 +326,20 @@ func (s *Session) dropConn() {
 // ends first, the connection is dropped and the server finds out after the session timeout.
 func (s *Session) close(ctx context.Context) error {
 	farewell := make(chan struct{})
-	s.wg.Go(func() {
+	if !s.goWhileLive(func() {
 		defer close(farewell)
 		<-s.opened
 		s.hangUp()
-	})
+	}) {
+		close(farewell) // there is nobody left to take leave of
+	}
 	var err error
 	select {
 	case <-farewell:
 	case <-ctx.Done():
 		err = fmt.Errorf("close the zookeeper session: %w", ctx.Err())
 	}
-	if s.finish(ErrClosed) {
+	if s.finish(ErrClosed, nil) {
 		s.log.Debug("session closed")
 	}
 	s.dropConn()

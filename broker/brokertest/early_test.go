@@ -27,8 +27,10 @@ func disturbed(t *testing.T, replicas []cluster.BrokerID, settings map[string]st
 	<-time.After(3 * time.Second)
 	bad(c, o)
 	<-time.After(5 * time.Second)
-	defer settled(t, c, events, numbers(replicas)...)
-	return w.flawless(cl).Gap
+	inSync := o.state(events).ISR
+	gap := w.flawless(cl).Gap
+	settled(t, c, events, numbers(inSync)...)
+	return gap
 }
 
 // numbers returns broker ids as the handles of a cluster take them.
