@@ -62,7 +62,12 @@ func TestPlacementFollowsTheWorkedExamples(t *testing.T) {
 			}
 		})
 	}
-	added, err := PlaceAdded(flat(3), []cluster.BrokerID{1, 2}, 3, 2, RackEnforced)
+	// The broker of the first replica is gone, and none has a higher id: the pattern begins with the first broker.
+	added, err := PlaceAdded(flat(3), []cluster.BrokerID{9, 2}, 3, 2, RackEnforced)
+	if d := cmp.Diff([]string{"p3 0,2", "p4 1,0"}, lines(3, added)); d != "" || err != nil {
+		t.Fatal(d, err)
+	}
+	added, err = PlaceAdded(flat(3), []cluster.BrokerID{1, 2}, 3, 2, RackEnforced)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,6 +262,37 @@ func TestATopicWithAGapGetsNoPartitions(t *testing.T) {
 	}
 }
 
+func TestATopicThatCouldNotBeUnderstoodGetsItsIDWithItsPartitions(t *testing.T) {
+	e := prepared()
+	e.topics["odd"] = Topic{Name: "odd"}
+	e.topicChange()
+	id := cluster.TopicID{3: 3}
+	repaired := Topic{Name: "odd", ID: id, NewID: true, Assignments: map[int32]Assignment{0: {Replicas: []cluster.BrokerID{1, 2}}}}
+	e.handle(PartitionsModified{Topic: repaired})
+	if got := e.topics["odd"]; got.ID != id || len(got.Assignments) != 1 {
+		t.Fatalf("the node holds %+v", got)
+	}
+	e.handle(AlterPartition{Broker: 1, BrokerEpoch: e.brokers[1].Epoch, Partitions: []AlterRequest{{TopicID: id, ISR: []cluster.BrokerID{1}}}})
+	if s := e.states[cluster.TopicPartition{Topic: "odd"}]; len(s.ISR) != 1 {
+		t.Fatalf("the leader cannot name the topic by its id: %s", s)
+	}
+}
+
+func TestAnotherRegistrationIsNoChangeOfAddress(t *testing.T) {
+	e := prepared()
+	e.log.Reset()
+	b := e.brokers[2]
+	b.Epoch, b.Endpoints = b.Epoch+1, []cluster.Endpoint{{Listener: "PLAINTEXT", Host: "elsewhere", Port: 1}}
+	e.handle(BrokerModified{Broker: b})
+	if e.log.Len() > 0 {
+		t.Fatal(e.log.String())
+	}
+	e.handle(BecomeResponse{Broker: 2, BrokerEpoch: b.Epoch, Partitions: []PartitionError{{Partition: cluster.TopicPartition{Topic: "a"}, Code: kerr.KafkaStorageError}}})
+	if e.log.Len() > 0 {
+		t.Fatalf("an answer of another registration: %s", e.log.String())
+	}
+}
+
 func TestARefusedRoleIsNoted(t *testing.T) {
 	e := prepared()
 	tp := cluster.TopicPartition{Topic: "a"}
