@@ -83,7 +83,7 @@ func (w *world) checkWrite(r *reign, tp cluster.TopicPartition, old *state.Leade
 	if s.LeaderEpoch > old.LeaderEpoch {
 		w.report.Elections++
 	}
-	if epoch, failed := r.failed[place{tp, s.Leader}]; failed && s.Leader != old.Leader && epoch == r.knows[s.Leader] {
+	if epoch, failed := r.failed[w.place(tp, s.Leader)]; failed && s.Leader != old.Leader && epoch == r.knows[s.Leader] {
 		w.violated("nobody is elected whose disk has failed", "%s: %s after %s, and broker %d has said that it cannot", tp, s, old, s.Leader)
 	}
 	for _, id := range s.ISR {

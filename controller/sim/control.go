@@ -72,8 +72,13 @@ func (w *world) newReign(b *broker, epoch cluster.ControllerEpoch) *reign {
 
 // place is a replica of a partition.
 type place struct {
-	tp cluster.TopicPartition
-	id cluster.BrokerID
+	tp    cluster.TopicPartition
+	topic cluster.TopicID
+	id    cluster.BrokerID
+}
+
+func (w *world) place(tp cluster.TopicPartition, id cluster.BrokerID) place {
+	return place{tp, w.zk.topics[tp.Topic].ID, id}
 }
 
 // idle reports whether the reign has nothing to do but wait.
@@ -166,8 +171,11 @@ func (r *reign) handle(i item, n uint16) {
 		r.learn(e.Brokers)
 	case state.BecomeResponse:
 		for _, p := range e.Partitions {
-			if at := (place{p.Partition, e.Broker}); p.Code == kerr.KafkaStorageError {
+			switch at := w.place(p.Partition, e.Broker); p.Code {
+			case kerr.KafkaStorageError:
 				r.failed[at] = e.BrokerEpoch
+			case kerr.None:
+				delete(r.failed, at)
 			}
 		}
 	}
