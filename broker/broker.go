@@ -85,6 +85,7 @@ type Broker struct {
 
 	clusterID   string
 	dirs        *commitlog.DirLocks
+	lost        *lostReplicas
 	zk          *zk.Client
 	settings    *settings
 	dynamics    *dynamics

@@ -90,6 +90,9 @@ func (b *Broker) openIdentity(ctx context.Context) error {
 	if b.id, err = brokerID(ctx, s.BrokerID(), meta.BrokerID, s.Bool("broker.id.generation.enable"), cluster.BrokerID(s.Int("reserved.broker.max.id")), st); err != nil {
 		return err
 	}
+	if err := b.openLost(ctx, st); err != nil {
+		return err
+	}
 	for _, dir := range locks.Dirs() {
 		if err := commitlog.WriteMetaProperties(b.cfg.FS, dir, commitlog.MetaProperties{ClusterID: clusterID, BrokerID: b.id}, time.Now()); err != nil {
 			return err

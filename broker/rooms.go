@@ -52,7 +52,7 @@ func (b *Broker) openLogs(ctx context.Context) error {
 	}
 	b.logs.Start()
 	b.onClose(b.logs.Close)
-	return nil
+	return b.lost.settle(b.logs)
 }
 
 // maxRecoveryThreads bounds num.recovery.threads.per.data.dir: no disk gets faster by more.
@@ -115,6 +115,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		BrokerID:             b.id,
 		BrokerEpoch:          b.registrar.brokerEpoch,
 		Logs:                 b.logs,
+		Lost:                 b.lost,
 		Metadata:             b.metadata,
 		ReadTopic:            b.settings.prepareTopic,
 		TopicConfig:          b.settings.logConfig,

@@ -50,6 +50,7 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 		note.outcome(outcomes[i], s.LeaderEpoch, err)
 	}
 	note.end()
+	m.forgetLost(order.Partitions, outcomes)
 	if m.fetchers != nil {
 		m.fetchers.settle()
 		m.alterer.begin()
@@ -78,6 +79,9 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 	}
 	if p != nil && s.LeaderEpoch == p.LeaderEpoch() {
 		return m.adoptTopicID(p, s)
+	}
+	if err := m.judgeLost(s); err != nil {
+		return kerr.KafkaStorageError, err
 	}
 	if p == nil {
 		var err error
@@ -109,6 +113,32 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 	}
 	m.cfg.Logger.Debug("leading", "partition", s.TopicPartition.String(), "leader-epoch", int32(s.LeaderEpoch), "high-watermark", int64(p.HighWatermark()))
 	return kerr.None, nil
+}
+
+// judgeLost returns why a replica that was lost with its disk does not get a role. To the controller its disk has failed: others are elected, if
+// any may be.
+func (m *Manager) judgeLost(s *PartitionState) error {
+	if m.cfg.Lost == nil || !state.LostRefuses(m.cfg.BrokerID, s) || !m.cfg.Lost.Has(s.TopicPartition, s.TopicID) {
+		return nil
+	}
+	return fmt.Errorf("the records of %s were lost with a disk of this broker, which was in sync: to lead without them would empty the other replicas %v; "+
+		"if no other one is in sync, an unclean election accepts the loss of what only this broker had", s.TopicPartition, s.Replicas)
+}
+
+// forgetLost forgets replicas that were lost and are to be copied from others.
+func (m *Manager) forgetLost(partitions []PartitionState, outcomes []PartitionOutcome) {
+	if m.cfg.Lost == nil {
+		return
+	}
+	var tps []cluster.TopicPartition
+	for i := range partitions {
+		if s := &partitions[i]; outcomes[i].Code == kerr.None && state.LostIsOver(m.cfg.BrokerID, s) && m.cfg.Lost.Has(s.TopicPartition, s.TopicID) {
+			tps = append(tps, s.TopicPartition)
+		}
+	}
+	if len(tps) > 0 {
+		m.cfg.Lost.Forget(tps...)
+	}
 }
 
 // stopFetching makes nobody copy a partition any more.

@@ -29,6 +29,8 @@ type Config struct {
 	BrokerEpoch func() cluster.BrokerEpoch
 	// Logs are the logs on this broker's disks. The manager does not close them.
 	Logs *commitlog.Manager
+	// Lost knows the replicas that were lost with a disk; nil means that none was.
+	Lost LostReplicas
 	// Metadata is the broker's picture of the cluster, which UpdateMetadata orders change.
 	Metadata *metadata.Cache
 	// ReadTopic makes TopicConfig and MinISR know a topic's settings as they are now, before one of its logs is opened: a topic of that name
@@ -58,6 +60,15 @@ type Config struct {
 	Now func() time.Time
 	// Logger is where the manager reports; nil means nowhere.
 	Logger hclog.Logger
+}
+
+// LostReplicas are the replicas that were in sync when this broker's disk turned out to be new, and that nobody may be led by. It is safe for concurrent
+// use.
+type LostReplicas interface {
+	// Has reports whether a replica of that topic was lost.
+	Has(cluster.TopicPartition, cluster.TopicID) bool
+	// Forget notes that some are to be copied from others.
+	Forget(...cluster.TopicPartition)
 }
 
 // FetchSettings says how a follower fetches. Zero values mean Kafka's defaults.

@@ -69,3 +69,26 @@ func TestLeaderEpochsAreCompared(t *testing.T) {
 		}
 	}
 }
+
+func TestAReplicaThatWasLostMustNotLeadUntilItHasLeftTheInSyncSet(t *testing.T) {
+	ids := func(n ...cluster.BrokerID) []cluster.BrokerID { return n }
+	for _, c := range []struct {
+		name            string
+		s               PartitionState
+		refused, isOver bool
+	}{
+		{"it is to lead", PartitionState{Leader: 1, ISR: ids(1), Replicas: ids(1, 2)}, true, false},
+		{"nobody leads", PartitionState{Leader: cluster.NoBroker, ISR: ids(1), Replicas: ids(1, 2)}, true, false},
+		{"another leads and does not know yet", PartitionState{Leader: 2, ISR: ids(1, 2), Replicas: ids(1, 2)}, false, false},
+		{"another leads", PartitionState{Leader: 2, ISR: ids(2), Replicas: ids(1, 2)}, false, true},
+		{"there is no other", PartitionState{Leader: 1, ISR: ids(1), Replicas: ids(1)}, false, false},
+		{"the partition is new", PartitionState{Leader: 1, ISR: ids(1, 2), Replicas: ids(1, 2), IsNew: true}, false, true},
+	} {
+		if got := LostRefuses(1, &c.s); got != c.refused {
+			t.Errorf("%s: refused %t", c.name, got)
+		}
+		if got := LostIsOver(1, &c.s); got != c.isOver {
+			t.Errorf("%s: over %t", c.name, got)
+		}
+	}
+}

@@ -70,6 +70,18 @@ func Judge(self cluster.BrokerID, own *Standing, known cluster.TopicID, s *Parti
 	return kerr.None, nil
 }
 
+// LostRefuses reports whether a broker must refuse a state although it is the latest one, given that it had the partition in sync and has lost its
+// disk: the state makes it the leader, or leaves nobody who could be copied from. A partition without other replicas has nothing left to protect.
+func LostRefuses(self cluster.BrokerID, s *PartitionState) bool {
+	return !LostIsOver(self, s) && len(s.Replicas) > 1 && (s.Leader == self || s.Leader == cluster.NoBroker)
+}
+
+// LostIsOver reports whether a state shows that a replica which was lost need not be kept from anything any more: the broker is not in sync, so that
+// it copies before it can be elected, or the partition is new.
+func LostIsOver(self cluster.BrokerID, s *PartitionState) bool {
+	return s.IsNew || !slices.Contains(s.ISR, self)
+}
+
 // StopPartition names a replica to stop.
 type StopPartition struct {
 	// TopicPartition names the partition.

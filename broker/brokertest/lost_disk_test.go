@@ -1,0 +1,138 @@
+package brokertest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/client"
+	"github.com/ottla/ottla/client/admin"
+	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/kerr"
+)
+
+// elect asks for an unclean election of events-0.
+func elect(t *testing.T, cl *client.Client) error {
+	t.Helper()
+	res, err := admin.New(cl).ElectLeaders(t.Context(), admin.UncleanElection, []cluster.TopicPartition{events}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res[events]
+}
+
+// TestTheLastReplicaInSyncLosesItsDisk has a broker alone in sync when its disk is replaced (KAFKA-15495). Empty as it is, it must not lead: the replica
+// that has most of the records would be emptied too. It stays so over a restart; an unclean election accepts the loss of what only that disk had.
+func TestTheLastReplicaInSyncLosesItsDisk(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2)
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		c.Stop(t, 2)
+		o.awaitISR(events, 1)
+		acked(t, cl, "b", 5)
+		c.Kill(t, 1)
+		c.NewDisk(1)
+		for range 2 {
+			again(t, c, 1)
+			<-time.After(5 * time.Second)
+			if s := o.state(events); s.Leader != cluster.NoBroker || !slices.Equal(s.ISR, []cluster.BrokerID{1}) {
+				t.Fatalf("with an empty disk: %+v", s)
+			}
+			c.Kill(t, 1)
+		}
+		again(t, c, 1)
+		c.Restart(t, 2)
+		<-time.After(5 * time.Second)
+		if s := o.state(events); s.Leader != cluster.NoBroker {
+			t.Fatalf("without an unclean election: %+v", s)
+		}
+		if err := elect(t, cl); err != nil {
+			t.Fatal(err)
+		}
+		wantRecords(t, readAll(t, cl, events.Topic), numbered("a", 10)...)
+		c.Stop(t, 1)
+		c.Restart(t, 1)
+		o.awaitISR(events, 2, 1)
+		if _, err := vfs.ReadFile(c.Disk(1), "/logs/.lost-replicas"); err == nil {
+			t.Error("what was lost is still noted after it was copied")
+		}
+		c.Stop(t, 2) // and the other may lead again
+		wantRecords(t, readAll(t, cl, events.Topic), numbered("a", 10)...)
+	})
+}
+
+// TestALostDiskThatMattersToNobody replaces disks of which others have a copy in sync, or nobody has one.
+func TestALostDiskThatMattersToNobody(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2)
+		res, err := admin.New(cl).CreateTopics(t.Context(), []admin.NewTopic{
+			{Name: other.Topic, Partitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {1}}},
+		}, admin.CreateOptions{Timeout: time.Minute})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(err, res)
+		}
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		send(t, cl, other.Topic, "gone", 3)
+		c.Kill(t, 1)
+		c.NewDisk(1)
+		again(t, c, 1)
+		o.awaitISR(events, 1, 2)
+		wantRecords(t, readAll(t, cl, events.Topic), numbered("a", 10)...)
+		send(t, cl, other.Topic, "new", 3)
+		wantRecords(t, readAll(t, cl, other.Topic), numbered("new", 3)...)
+		settled(t, c, events, 1, 2)
+	})
+}
+
+// TestOneOfTwoDisksIsReplaced leaves a broker the logs of the other one: those it leads as before.
+func TestOneOfTwoDisksIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000", "log.dirs": "/a,/b"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2)
+		res, err := admin.New(cl).CreateTopics(t.Context(), []admin.NewTopic{
+			{Name: other.Topic, Partitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {1, 2}}},
+		}, admin.CreateOptions{Timeout: time.Minute})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(err, res)
+		}
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		send(t, cl, other.Topic, "b", 10)
+		c.Stop(t, 2)
+		o.awaitISR(events, 1)
+		o.awaitISR(other, 1)
+		dir := dirOf(t, c, events, 1)
+		if dir == dirOf(t, c, other, 1) {
+			t.Fatalf("both topics are in %s", dir)
+		}
+		c.Stop(t, 1)
+		if err := c.Disk(1).RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		again(t, c, 1)
+		<-time.After(5 * time.Second)
+		if s := o.state(events); s.Leader != cluster.NoBroker {
+			t.Errorf("what was on the disk: %+v", s)
+		}
+		if s := o.state(other); s.Leader != 1 {
+			t.Errorf("what was on the other disk: %+v", s)
+		}
+		wantRecords(t, readAll(t, cl, other.Topic), numbered("b", 10)...)
+		text, err := vfs.ReadFile(c.Disk(1), "/a/.lost-replicas")
+		if err != nil || !strings.Contains(string(text), `"events"`) || strings.Contains(string(text), `"other"`) {
+			t.Errorf("noted: %s, %v", text, err)
+		}
+		if err := elect(t, cl); kerr.CodeOf(err) != kerr.EligibleLeadersNotAvailable {
+			t.Errorf("an unclean election without another replica: %v", err)
+		}
+	})
+}
