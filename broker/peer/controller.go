@@ -14,11 +14,11 @@ import (
 // AlterPartition asks the active controller to change in-sync replicas and returns its answers in the order of the changes. It tries
 // once. The error carries a [kerr.Code] if a broker answered: NOT_CONTROLLER, STALE_BROKER_EPOCH, REQUEST_TIMED_OUT.
 func (p *Peers) AlterPartition(ctx context.Context, epoch cluster.BrokerEpoch, changes []state.ISRChange) ([]state.ISRResult, error) {
-	client, err := p.controllerClient()
+	client, id, err := p.controllerClient()
 	if err != nil {
 		return nil, fmt.Errorf("change in-sync replicas: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ControllerTimeout)
+	ctx, cancel := p.whileController(ctx, id)
 	defer cancel()
 	res, err := client.AlterPartition(ctx, encodeChanges(p.cfg.BrokerID, epoch, changes))
 	if err != nil {
@@ -68,11 +68,11 @@ func encodeChanges(self cluster.BrokerID, epoch cluster.BrokerEpoch, changes []s
 // ControlledShutdown tells the active controller that this broker, registered under epoch, is about to stop (F§2.11). It returns the partitions
 // that the broker still leads although others hold them too. It tries once. The error carries a [kerr.Code] if a broker answered.
 func (p *Peers) ControlledShutdown(ctx context.Context, epoch cluster.BrokerEpoch) ([]cluster.TopicPartition, error) {
-	client, err := p.controllerClient()
+	client, id, err := p.controllerClient()
 	if err != nil {
 		return nil, fmt.Errorf("announce the shutdown: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ControllerTimeout)
+	ctx, cancel := p.whileController(ctx, id)
 	defer cancel()
 	res, err := client.ControlledShutdown(ctx, &ottlapb.ControlledShutdownRequest{BrokerId: int32(p.cfg.BrokerID), BrokerEpoch: int64(epoch)})
 	if err != nil {
@@ -88,15 +88,36 @@ func (p *Peers) ControlledShutdown(ctx context.Context, epoch cluster.BrokerEpoc
 	return left, nil
 }
 
-// controllerClient returns a client of whoever is the controller as far as this broker knows.
-func (p *Peers) controllerClient() (ottlapb.ControllerServiceClient, error) {
+// whileController bounds a call of a controller: by the timeout, and by the news that another broker is the controller. One that is frozen would
+// otherwise keep everybody waiting who had asked it just before.
+func (p *Peers) whileController(ctx context.Context, id cluster.BrokerID) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ControllerTimeout)
+	go func() {
+		for {
+			changed := p.cfg.Metadata.Changed()
+			if p.cfg.Metadata.Image().ControllerID() != id {
+				cancel()
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// controllerClient returns a client of whoever is the controller as far as this broker knows, and who that is.
+func (p *Peers) controllerClient() (ottlapb.ControllerServiceClient, cluster.BrokerID, error) {
 	id := p.cfg.Metadata.Image().ControllerID()
 	if id == cluster.NoBroker {
-		return nil, errors.New("no controller is known")
+		return nil, id, errors.New("no controller is known")
 	}
 	addr, err := p.address(id)
 	if err != nil {
-		return nil, fmt.Errorf("reach the controller: %w", err)
+		return nil, id, fmt.Errorf("reach the controller: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +127,8 @@ func (p *Peers) controllerClient() (ottlapb.ControllerServiceClient, error) {
 	}
 	if p.controller == nil {
 		if p.controller, err = p.connect(addr); err != nil {
-			return nil, err
+			return nil, id, err
 		}
 	}
-	return ottlapb.NewControllerServiceClient(p.controller.conn), nil
+	return ottlapb.NewControllerServiceClient(p.controller.conn), id, nil
 }

@@ -222,6 +222,35 @@ func TestAlterPartition(t *testing.T) {
 	})
 }
 
+func TestACallOfAControllerEndsWhenAnotherOneIs(t *testing.T) {
+	inTown(t, func(w *town) {
+		w.build("host-2:9092")
+		w.know(2, 2, 3)
+		if _, err := w.peers.ControlledShutdown(w.t.Context(), 7); err != nil {
+			t.Fatal(err)
+		}
+		w.net.Cut("broker-1", "host-2")
+		for _, call := range []func() error{
+			func() error {
+				_, err := w.peers.AlterPartition(w.t.Context(), 31, []state.ISRChange{{TopicPartition: orders3}})
+				return err
+			},
+			func() error {
+				_, err := w.peers.ControlledShutdown(w.t.Context(), 7)
+				return err
+			},
+		} {
+			w.know(2, 2, 3)
+			start := time.Now()
+			time.AfterFunc(time.Second, func() { w.know(2, 2) }) // other news
+			time.AfterFunc(2*time.Second, func() { w.know(3, 2, 3) })
+			if err := call(); err == nil || time.Since(start) != 2*time.Second {
+				t.Errorf("%v after %v, want an error after 2 s", err, time.Since(start))
+			}
+		}
+	})
+}
+
 func TestASessionLastsUntilSomethingIsWrong(t *testing.T) {
 	inTown(t, func(w *town) {
 		two := w.build("host-2:9092")
