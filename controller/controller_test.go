@@ -388,6 +388,36 @@ func TestAControllerThatCannotGoOnResignsAndTriesAgainLater(t *testing.T) {
 	})
 }
 
+func TestANewSessionNeedNotWaitForTheNextAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, d := newWorld(), &delivery{caches: map[cluster.BrokerID]*metadata.Cache{}}
+		failed := false
+		w.readFault = func(what string) error {
+			if what == "brokers" && !failed {
+				failed = true
+				return errors.New("injected")
+			}
+			return nil
+		}
+		w.register(1)
+		c := New(Config{BrokerID: 1, Channels: d.channels})
+		c.Join(w.session(1))
+		synctest.Wait()
+		if c.IsActive() {
+			t.Fatal("active though it could not read the brokers")
+		}
+		c.SessionExpired()
+		c.Join(w.session(1))
+		synctest.Wait()
+		if !c.IsActive() {
+			t.Error("does not take part in the election in its next session")
+		}
+		if err := c.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestExpiryOvertakesEverythingElse(t *testing.T) {
 	inBubble(t, 2, nil, func(p *party) {
 		c := p.controllers[1]

@@ -98,8 +98,8 @@ func (r *real) litter(data []byte) {
 	r.equal("leaders", r.states(3, "b", 1), []string{"3/5/[3]/2"})
 }
 
-// TestOnZooKeeperARegistrationBecomesGarbage writes nonsense over the registration of a broker that lives. It goes on to live and lead, until its
-// session ends.
+// TestOnZooKeeperARegistrationBecomesGarbage writes nonsense over the registration of a broker that lives. It goes on to live and lead, until the node is
+// another one.
 func TestOnZooKeeperARegistrationBecomesGarbage(t *testing.T) {
 	withZooKeeper(t, 2, func(r *real) {
 		spec := TopicSpec{Name: "a", NumPartitions: -1, ReplicationFactor: -1, Assignments: map[int32][]cluster.BrokerID{0: {2, 1}}}
@@ -114,9 +114,11 @@ func TestOnZooKeeperARegistrationBecomesGarbage(t *testing.T) {
 		r.overwrite(s, znode.BrokerPath(2), good)
 		r.settle()
 		r.equal("leaders", r.states(1, "a", 1), []string{"2/0/[2 1]/1"})
-		r.overwrite(s, znode.BrokerPath(2), nil)
+		// One that is somebody else's says nothing of the broker.
+		_, err = s.Multi(ctx, zk.DeleteOp(znode.BrokerPath(2), zk.AnyVersion), zk.CreateOp(znode.BrokerPath(2), []byte("{"), zk.Persistent))
+		r.must(err)
 		r.settle()
-		r.stop(2)
+		r.equal("brokers", r.members[1].controller.Stats().Counts.Brokers, 1)
 		r.settle()
 		r.equal("leaders", r.states(1, "a", 1), []string{"1/1/[1]/1"})
 	})

@@ -113,6 +113,17 @@ func TestFoldedOrdersDoWhatAllOfThemWould(t *testing.T) {
 	})
 }
 
+func TestAReplicaThatWasNewInAnOrderThatIsDroppedIsNewInTheOneThatRemains(t *testing.T) {
+	order := func(epoch cluster.LeaderEpoch, isNew bool) state.Body {
+		return &state.BecomeRequest{Partitions: []state.BecomePartition{
+			{Partition: cluster.TopicPartition{Topic: "a"}, State: state.LeaderAndISR{LeaderEpoch: epoch}, New: isNew},
+		}}
+	}
+	if d := cmp.Diff([]state.Body{order(2, true)}, Fold([]state.Body{order(0, true), order(1, false), order(2, false)})); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestABrokerThatDoesNotAnswerGetsTheStateAndNotTheHistory(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		r.senders.Add(broker(1, "one"))

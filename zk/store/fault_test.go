@@ -352,6 +352,23 @@ func (w *watched) Multi(ctx context.Context, ops ...zk.Op) ([]zk.Result, error) 
 	return w.faulty.Multi(ctx, ops...)
 }
 
+// TestAnEpochWrittenByHandIsNoElection loses the request of an election, in a session that owns /controller from an earlier reign, and raises the epoch by
+// hand as the election would have.
+func TestAnEpochWrittenByHandIsNoElection(t *testing.T) {
+	e := &env{addr: startEmbedded(t)}
+	place := e.chroot()
+	other := e.store(t, place)
+	c := e.client(t, place)
+	elect(t, New(c.Session(), nil), 1)
+	st := New(&watched{&faulty{Session: c.Session(), addr: e.addr, kind: lostRequest}, func() {
+		_, err := other.s.Set(t.Context(), znode.ControllerEpochPath, []byte("2"), zk.AnyVersion)
+		must(t, err)
+	}}, nil)
+	if tx, _, err := st.Elect(t.Context(), 1, 1); tx != nil || !errors.Is(err, ErrControllerMoved) {
+		t.Errorf("elected %v, %v", tx, err)
+	}
+}
+
 // TestATopicThatIsMadeAgainAtOnceOutlivesTheDeletionOfTheOld makes a topic anew after each write of its deletion, until that succeeds, while one
 // of those writes loses its reply.
 func TestATopicThatIsMadeAgainAtOnceOutlivesTheDeletionOfTheOld(t *testing.T) {
