@@ -102,6 +102,48 @@ func TestALeaderThatMovesIsFollowed(t *testing.T) {
 	}
 }
 
+// TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads cuts the leader off without a word: while it is read from, while its offsets are looked up, and before
+// it is connected to.
+func TestALeaderThatFallsSilentIsLeftWhenAnotherOneLeads(t *testing.T) {
+	for name, read0 := range map[string]int{"reading": 10, "looking up": 0} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				fc := fakecluster.New(t, 3)
+				fc.CreateTopic("orders", 2)
+				other := cluster.TopicPartition{Topic: "orders", Partition: 1}
+				fc.SetLeader(other, 2)
+				fc.Fill(orders, 0, 1, 10, record.None)
+				fc.Fill(other, 0, 1, 10, record.None)
+				c := start(t, fc)
+				if read0 > 0 {
+					assign(t, c, orders)
+					read(t, c, read0)
+				}
+				fc.Net.Cut(fakecluster.ClientHost, fakecluster.Host(1))
+				assign(t, c, orders, other)
+				if o := position(t, c, other); o != 0 {
+					t.Errorf("position %d", o)
+				}
+				from := time.Now()
+				read(t, c, 10) // of the other partition, which need not wait
+				if took := time.Since(from); took > 100*time.Millisecond {
+					t.Errorf("the other leader's partition waited for %v", took)
+				}
+				<-time.After(2 * time.Second) // as long as it leads, it may still answer
+				fc.SetLeader(orders, 3)
+				fc.Fill(orders, 10, 1, 10, record.None)
+				from = time.Now()
+				if diff := cmp.Diff(numbers(read0, 19), read(t, c, 20-read0)); diff != "" {
+					t.Errorf("records (-want +got):\n%s", diff)
+				}
+				if took := time.Since(from); took > time.Second {
+					t.Errorf("left %v after another broker led", took)
+				}
+			})
+		})
+	}
+}
+
 func TestTheSameLeaderUnderANewEpochIsReadOn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		fc := fakecluster.New(t, 1)

@@ -39,6 +39,24 @@ type fetcher struct {
 	ahead     bool                                // the last answer was large: ask ahead
 	failures  int                                 // streams that ended in a row without an answer
 	overdue   *time.Timer                         // ends the stream when an answer is overdue
+	doubt     *time.Timer                         // looks for other leaders when an answer is late; nil while there is no stream
+}
+
+// doubtAfter is how much longer than it may an answer can take until the consumer looks whether others lead by now, and how often it looks again. The
+// broker may be frozen, or cut off, and then nobody says so on this stream.
+const doubtAfter = 400 * time.Millisecond
+
+// wonder asks for metadata. If it names other leaders, the manager takes their partitions to them.
+func (f *fetcher) wonder() {
+	f.consumer.mu.Lock()
+	waits := f.doubt != nil && len(f.session) > 0
+	if f.doubt != nil {
+		f.doubt.Reset(doubtAfter)
+	}
+	f.consumer.mu.Unlock()
+	if waits {
+		f.consumer.cl.RequestRefresh()
+	}
 }
 
 func newFetcher(c *Consumer, id cluster.BrokerID) *fetcher {
@@ -119,12 +137,22 @@ func (f *fetcher) serve() error {
 		cancel(kerr.RequestTimedOut.With(fmt.Sprintf("broker %d has not answered a fetch within %v", f.broker, patience)))
 	})
 	defer overdue.Stop()
+	c.mu.Lock()
+	f.doubt = time.AfterFunc(doubtAfter, f.wonder)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		f.doubt.Stop()
+		f.doubt = nil
+		c.mu.Unlock()
+	}()
 	stream, addr, err := c.cl.OpenFetch(ctx, f.broker)
 	overdue.Stop()
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
+	f.doubt.Stop()
 	f.sent, f.answered, f.overdue = 0, 0, overdue
 	c.mu.Unlock()
 	ended := make(chan struct{})
@@ -180,6 +208,9 @@ func (f *fetcher) next(req *ottlapb.FetchRequest) bool {
 	}
 	f.sent++
 	f.overdue.Reset(f.patience())
+	if asked == 0 {
+		f.doubt.Reset(c.cfg.maxWait + doubtAfter)
+	}
 	*req = ottlapb.FetchRequest{
 		ReplicaId:      -1,
 		BrokerEpoch:    -1,
@@ -261,8 +292,10 @@ func (f *fetcher) receive(resp *wire.FetchResponse) {
 	f.failures = 0
 	if f.sent > f.answered {
 		f.overdue.Reset(f.patience())
+		f.doubt.Reset(c.cfg.maxWait + doubtAfter)
 	} else {
 		f.overdue.Stop()
+		f.doubt.Stop()
 	}
 	var chunks []chunk
 	bytes := 0

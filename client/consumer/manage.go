@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -45,7 +46,7 @@ func (c *Consumer) reconcile(now time.Time) (next time.Time) {
 		parts = append(parts, p)
 	}
 	slices.SortFunc(parts, compareParts)
-	lookups := map[bool][]*part{}
+	lookups := map[lookup][]*part{}
 	for _, p := range parts {
 		if now.Before(p.notBefore) {
 			if next.IsZero() || p.notBefore.Before(next) {
@@ -54,9 +55,14 @@ func (c *Consumer) reconcile(now time.Time) (next time.Time) {
 			continue
 		}
 		switch {
-		case p.stage == seeking && !p.resolving:
-			p.resolving = true
-			lookups[p.byTime] = append(lookups[p.byTime], p)
+		case p.stage == seeking:
+			// One leader that does not answer must not hold up the others' partitions, nor its own when another one leads.
+			if leader := c.leaderOf(p); !p.resolving || leader != p.asked && leader >= 0 {
+				p.resolving, p.asked = true, leader
+				p.lookup++
+				key := lookup{p.byTime, leader}
+				lookups[key] = append(lookups[key], p)
+			}
 		case p.wanted(now):
 			c.placeLocked(p, now)
 			if p.replica >= 0 && p.replicaT.After(now) && (next.IsZero() || p.replicaT.Before(next)) {
@@ -64,10 +70,35 @@ func (c *Consumer) reconcile(now time.Time) (next time.Time) {
 			}
 		}
 	}
-	for byTime, ps := range lookups {
-		c.lookUpLocked(ps, byTime)
+	for key, ps := range lookups {
+		c.lookUpLocked(ps, key.byTime)
 	}
 	return next
+}
+
+// lookup is what one lookup is about: partitions by time or not, of one leader.
+type lookup struct {
+	byTime bool
+	leader cluster.BrokerID
+}
+
+// leaderOf returns a partition's leader as far as it is known.
+func (c *Consumer) leaderOf(p *part) cluster.BrokerID {
+	if t, ok := c.cl.CachedTopic(p.tp.Topic); ok && int(p.tp.Partition) < len(t.Partitions) {
+		return t.Partitions[p.tp.Partition].Leader
+	}
+	return cluster.NoBroker
+}
+
+// wondering asks for metadata from time to time while a lookup is late, until stop is called.
+func (c *Consumer) wondering() (stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	c.wait.Go(func() {
+		for client.Sleep(ctx, doubtAfter) == nil {
+			c.cl.RequestRefresh()
+		}
+	})
+	return cancel
 }
 
 // placeLocked puts a partition that should be fetched into the session of the right broker.
@@ -152,12 +183,14 @@ func (c *Consumer) detachLocked(p *part) {
 // lookUpLocked finds the positions of partitions by timestamp in a goroutine of its own.
 func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
 	at := make(map[cluster.TopicPartition]int64, len(ps))
-	generations := make(map[*part]uint64, len(ps))
+	generations, numbers := make(map[*part]uint64, len(ps)), make(map[*part]uint64, len(ps))
 	for _, p := range ps {
 		at[p.tp] = p.at
-		generations[p] = p.generation.Load()
+		generations[p], numbers[p] = p.generation.Load(), p.lookup
 	}
+	stop := c.wondering()
 	c.wait.Go(func() {
+		defer stop()
 		found := c.cl.TryListOffsets(c.ctx, c.cfg.isolation, at)
 		if byTime {
 			c.fallBack(found)
@@ -168,8 +201,8 @@ func (c *Consumer) lookUpLocked(ps []*part, byTime bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, p := range ps {
-			if p.generation.Load() != generations[p] {
-				continue // sought elsewhere meanwhile
+			if p.generation.Load() != generations[p] || p.lookup != numbers[p] {
+				continue // sought elsewhere meanwhile, or asked for elsewhere
 			}
 			c.foundLocked(p, found[p.tp])
 		}

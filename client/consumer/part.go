@@ -31,10 +31,12 @@ type part struct {
 
 	stage     stage
 	paused    bool
-	at        int64 // while seeking: a timestamp, or client.Latest, client.Earliest
-	byTime    bool  // at was asked for by SeekToTimestamp: fall back to the end
-	resolving bool  // a lookup is going on
-	attempts  int   // failures in a row
+	at        int64            // while seeking: a timestamp, or client.Latest, client.Earliest
+	byTime    bool             // at was asked for by SeekToTimestamp: fall back to the end
+	resolving bool             // a lookup is going on
+	asked     cluster.BrokerID // who is asked, the leader as the metadata named it
+	lookup    uint64           // numbers the lookups: what an earlier one finds does not count
+	attempts  int              // failures in a row
 	notBefore time.Time
 
 	fetch    cluster.Offset      // the next offset to fetch
