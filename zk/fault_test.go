@@ -170,6 +170,29 @@ func TestAPauseIsNoticedBeforeAnyTimerRuns(t *testing.T) {
 	}
 }
 
+func TestNothingIsSentAfterAPause(t *testing.T) {
+	newLab(t, func(t *testing.T, l *lab) {
+		c := l.open("zk:2181")
+		s := c.Session()
+		s.lease.mu.Lock()
+		s.lease.answered = time.Now().Add(-s.lease.timeout) // as after a stop of the process; the server has not noticed yet, and no timer has run
+		s.lease.mu.Unlock()
+		if _, err := s.Create(t.Context(), "/late", nil, Ephemeral); !errors.Is(err, ErrSessionExpired) || ClassOf(err) != NotSent {
+			t.Errorf("created: %v", err)
+		}
+		if !errors.Is(s.Err(), ErrLeaseEnded) {
+			t.Errorf("the session: %v", s.Err())
+		}
+		<-time.After(5 * time.Second)
+		if next := c.Session(); next == s {
+			t.Error("there is no next session")
+		} else if _, there, err := next.Exists(t.Context(), "/late"); there || err != nil {
+			t.Errorf("the node is there: %v, %v", there, err)
+		}
+		l.shut(c)
+	})
+}
+
 func TestDoubtEndsWhenTheServerAnswersAgain(t *testing.T) {
 	newLab(t, func(t *testing.T, l *lab) {
 		c := l.open("zk:2181")
