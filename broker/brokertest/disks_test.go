@@ -1,6 +1,8 @@
 package brokertest
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -165,4 +167,124 @@ func TestNoRoomForASegment(t *testing.T) {
 			})
 		})
 	}
+}
+
+// flip changes a byte in the middle of a file.
+func flip(t *testing.T, disk *vfs.Mem, name string) {
+	t.Helper()
+	f, err := disk.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, size/2); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x10
+	if _, err := f.WriteAt(b, size/2); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestABitFlips damages the active segment of the leader, or of a follower, that was killed: recovery finds it, and the broker copies what had to be cut off.
+func TestABitFlips(t *testing.T) {
+	rows := map[string]row{}
+	for name, id := range map[string]int{"leader": 1, "follower": 2} {
+		rows[name] = row{nil, func(t *testing.T, c *Cluster, o *observer) {
+			c.Kill(t, id)
+			<-time.After(time.Second)
+			files := segmentFiles(t, c, events, id)
+			flip(t, c.Disk(id), files[len(files)-1])
+			c.Restart(t, id)
+		}, time.Second}
+	}
+	runAll(t, rows)
+}
+
+// TestEveryPowerFails cuts the power of all brokers at once under flush.messages=1, where an acknowledged record is on disk at two of them at least.
+func TestEveryPowerFails(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: quick})
+				cl := c.Client(t)
+				replicated(t, cl, map[string]string{"min.insync.replicas": "2", "flush.messages": "1", "segment.bytes": "16384"}, byThree...)
+				o := observe(t, c)
+				w := load(t, cl, "r")
+				for range 2 {
+					<-time.After(2*time.Second + time.Duration(seed)*1234567)
+					for id := range 3 {
+						c.Network().Kill(host(id))
+					}
+					for id := range 3 {
+						c.PowerCut(t, id, vfs.CrashOptions{Seed: seed + uint64(id), Data: vfs.KeepRandom, Names: vfs.KeepRandom})
+					}
+					<-time.After(time.Second)
+					for id := range 3 {
+						again(t, c, id)
+					}
+					o.awaitISR(events, 0, 1, 2)
+				}
+				<-time.After(2 * time.Second)
+				w.flawless(cl)
+				settled(t, c, events, 0, 1, 2)
+			})
+		})
+	}
+}
+
+// TestTheLastInSyncReplicaLosesItsPower leaves the leader alone in sync, which acknowledges under min.insync.replicas=1 and flush.messages=1, and takes its power
+// away. The others are not elected, although they live.
+func TestTheLastInSyncReplicaLosesItsPower(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 4, Logger: testLogger(t), Settings: kafkas})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "1", "flush.messages": "1"}, 1, 2, 3)
+		o := observe(t, c)
+		w := load(t, cl, "r", producer.DeliveryTimeout(5*time.Minute))
+		<-time.After(2 * time.Second)
+		cut(c, 1, 2, 3)
+		o.awaitISR(events, 1)
+		<-time.After(2 * time.Second)
+		c.PowerCut(t, 1, vfs.CrashOptions{})
+		heal(c, 1, 2, 3)
+		<-time.After(20 * time.Second)
+		if s := o.state(events); s.Leader != cluster.NoBroker || !slices.Equal(s.ISR, []cluster.BrokerID{1}) {
+			t.Errorf("without the last one in sync: %+v", s)
+		}
+		again(t, c, 1)
+		o.awaitISR(events, 1, 2, 3)
+		<-time.After(2 * time.Second)
+		w.flawless(cl)
+		settled(t, c, events, 1, 2, 3)
+	})
+}
+
+// TestANewDisk lets a broker come back without anything it had: it copies, and is not elected before.
+func TestANewDisk(t *testing.T) {
+	rows := map[string]row{}
+	for name, id := range map[string]int{"the controller's": 0, "the leader's": 1, "a follower's": 2} {
+		rows[name] = row{quick, func(t *testing.T, c *Cluster, o *observer) {
+			c.Kill(t, id)
+			c.NewDisk(id)
+			again(t, c, id)
+			if s := o.state(events); slices.Contains(s.ISR, cluster.BrokerID(id)) && len(onDisk(t, c, events, id)) < 1000 {
+				t.Errorf("with an empty disk it is in sync: %+v", s)
+			}
+		}, time.Second}
+	}
+	rows["one after the other"] = row{quick, func(t *testing.T, c *Cluster, o *observer) {
+		for id := range 3 {
+			c.Kill(t, id)
+			c.NewDisk(id)
+			again(t, c, id)
+			o.awaitISR(events, 0, 1, 2)
+		}
+	}, 2500 * time.Millisecond}
+	runAll(t, rows)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/client"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/zk"
 	"github.com/ottla/ottla/zk/store"
@@ -274,4 +275,57 @@ func TestDisksThatStall(t *testing.T) {
 		}, 42 * time.Second}
 	}
 	runAll(t, rows)
+}
+
+// TestAnIslandOfTheLeaderAndItsClients has producers on both sides of a cut. Nobody in the island is told that a record is written once the others may have
+// chosen another leader, and everybody agrees afterwards.
+func TestAnIslandOfTheLeaderAndItsClients(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const outside = "outside"
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t)})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"min.insync.replicas": "2"}, byThree...)
+		o := observe(t, c)
+		w := load(t, cl, "in")
+		w.produce(c.Client(t, client.Dialer(c.Network().Dialer(outside))), "out", 1)
+		<-time.After(3 * time.Second)
+		n := c.Network()
+		for _, h := range []string{host(0), host(2)} {
+			n.Cut(clientHost, h)
+		}
+		before := w.Acknowledged("in")
+		unplug(c, 1, 2500*time.Millisecond, host(0), host(2), zookeeperHost, outside)
+		out := w.Acknowledged("out")
+		unplug(c, 1, 20*time.Second, host(0), host(2), zookeeperHost, outside)
+		if n := w.Acknowledged("in"); n > before+3 {
+			t.Errorf("in the island, %d records were acknowledged", n-before)
+		}
+		if n := w.Acknowledged("out"); n < out+900 {
+			t.Errorf("outside, %d records were acknowledged in 20 s", n-out)
+		}
+		for _, h := range []string{host(0), host(2)} {
+			n.Heal(clientHost, h)
+		}
+		o.awaitISR(events, 0, 1, 2)
+		<-time.After(3 * time.Second)
+		w.flawless(cl)
+		settled(t, c, events, 0, 1, 2)
+	})
+}
+
+// TestKillsThatChaseTheLeaderAndTheController kills whoever leads, then whoever is controller, as soon as the last victim is in sync again.
+func TestKillsThatChaseTheLeaderAndTheController(t *testing.T) {
+	runAll(t, map[string]row{"ten times": {nil, func(t *testing.T, c *Cluster, o *observer) {
+		for i := range 10 {
+			victim := int(o.state(events).Leader)
+			if i%2 == 1 {
+				victim = theController(c, 3)
+			}
+			c.Kill(t, victim)
+			o.awaitISR(events, without(byThree, victim)...)
+			<-time.After(time.Second)
+			again(t, c, victim)
+			o.awaitISR(events, 0, 1, 2)
+		}
+	}, time.Second}})
 }
