@@ -47,6 +47,11 @@ func (b *Broker) dirFailed(dir string, err error) {
 	if len(b.logs.OfflineDirs()) == len(b.logs.Dirs()) {
 		b.fail(fmt.Errorf("all log.dirs failed, the last one is %s: %w", dir, err))
 	}
+	b.askForRoles()
+}
+
+// askForRoles makes the controller send this broker its roles again, soon.
+func (b *Broker) askForRoles() {
 	select {
 	case b.dirLost <- struct{}{}:
 	default:
@@ -83,7 +88,7 @@ func (b *Broker) tellOfFailedDirs(ctx context.Context) {
 			if err == nil {
 				break
 			}
-			b.log.Warn("the controller does not know yet that a log directory has failed; telling it again", "error", err)
+			b.log.Warn("the controller does not know yet that log directories have changed; telling it again", "error", err)
 			select {
 			case <-time.After(dirNewsPause):
 			case <-ctx.Done():

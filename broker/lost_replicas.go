@@ -29,6 +29,7 @@ type lostReplicas struct {
 	fs   vfs.FS
 	path string
 	log  hclog.Logger
+	ask  func() // for the broker's roles
 
 	mu       sync.Mutex
 	replicas map[cluster.TopicPartition]cluster.TopicID
@@ -54,6 +55,7 @@ func (b *Broker) openLost(ctx context.Context, st *store.Store) error {
 	if b.lost, err = readLost(b.cfg.FS, dirs[0], b.log.Named("lost")); err != nil {
 		return err
 	}
+	b.lost.ask = b.askForRoles
 	for _, dir := range dirs {
 		if _, known, err := commitlog.ReadMetaProperties(b.cfg.FS, dir); err != nil {
 			return err
@@ -171,6 +173,9 @@ func (l *lostReplicas) Forget(tps ...cluster.TopicPartition) {
 		l.log.Warn("cannot note which replicas are lost no more", "error", err)
 	}
 }
+
+// AskForRoles makes the controller send the broker its roles again.
+func (l *lostReplicas) AskForRoles() { l.ask() }
 
 func (l *lostReplicas) saveLocked() error {
 	var err error

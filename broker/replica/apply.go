@@ -3,9 +3,11 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -221,7 +223,22 @@ func (m *Manager) ApplyUpdateMetadata(order UpdateMetadata) kerr.Code {
 		return code
 	}
 	m.cfg.Metadata.Apply(order.Update)
+	m.askForLost(order.Update.Partitions)
 	return kerr.None
+}
+
+// askForLost asks for roles if a replica that was lost, and that the controller takes for one on a failed disk, can be copied from another one now.
+func (m *Manager) askForLost(partitions []metadata.PartitionUpdate) {
+	if m.cfg.Lost == nil {
+		return
+	}
+	for i := range partitions {
+		p := &partitions[i]
+		if p.Partition.Leader >= 0 && !slices.Contains(p.Partition.ISR, m.cfg.BrokerID) && m.cfg.Lost.Has(p.TopicPartition, p.TopicID) {
+			m.cfg.Lost.AskForRoles()
+			return
+		}
+	}
 }
 
 // ApplyStopReplica ends roles, and deletes logs where it is asked to (F§2.10 rule 4). code is for the whole order; if it is not

@@ -69,6 +69,8 @@ type LostReplicas interface {
 	Has(cluster.TopicPartition, cluster.TopicID) bool
 	// Forget notes that some are to be copied from others.
 	Forget(...cluster.TopicPartition)
+	// AskForRoles makes the controller send the broker its roles again. It does not block.
+	AskForRoles()
 }
 
 // FetchSettings says how a follower fetches. Zero values mean Kafka's defaults.
