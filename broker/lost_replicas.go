@@ -23,8 +23,8 @@ import (
 const lostFile = ".lost-replicas"
 
 // lostReplicas are the replicas that ZooKeeper calls in sync and that are on none of this broker's disks, because a log directory was empty when the
-// broker started: a disk was replaced. To lead such a partition would make its other replicas begin anew with nothing (KAFKA-15495), so the broker
-// refuses to, until another replica has led and this one has left the in-sync set. Safe for concurrent use; the file is written with the lock held.
+// broker started: a disk was replaced, or is not mounted. To lead such a partition would make its other replicas begin anew with nothing (KAFKA-15495), so
+// the broker takes no part in it until another one leads and this one has left the in-sync set. Safe for concurrent use; the file is written with the lock held.
 type lostReplicas struct {
 	fs   vfs.FS
 	path string
@@ -33,15 +33,9 @@ type lostReplicas struct {
 
 	mu       sync.Mutex
 	replicas map[cluster.TopicPartition]cluster.TopicID
-	unsure   bool // those that another log directory has are among them
 }
 
-// savedLost is the content of lostFile.
-type savedLost struct {
-	Unsure   bool          `json:"unsure,omitempty"`
-	Replicas []lostReplica `json:"replicas"`
-}
-
+// lostReplica is one in lostFile, which holds a list of them.
 type lostReplica struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -73,15 +67,14 @@ func readLost(fsys vfs.FS, dir string, log hclog.Logger) (*lostReplicas, error) 
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
-	var saved savedLost
+	var saved []lostReplica
 	if err == nil {
 		err = json.Unmarshal(data, &saved)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read which replicas were lost with a disk: %w; delete %s to start without knowing, and with the danger that other replicas are emptied", err, l.path)
 	}
-	l.unsure = saved.Unsure
-	for _, r := range saved.Replicas {
+	for _, r := range saved {
 		var id cluster.TopicID
 		copy(id[:], r.TopicID)
 		l.replicas[cluster.TopicPartition{Topic: r.Topic, Partition: r.Partition}] = id
@@ -124,17 +117,18 @@ func (l *lostReplicas) expect(ctx context.Context, st *store.Store, self cluster
 	defer l.mu.Unlock()
 	for tp, s := range states {
 		if slices.Contains(s.ISR, self) {
-			l.replicas[tp], l.unsure = topics[tp.Topic].ID, true
+			l.replicas[tp] = topics[tp.Topic].ID
 		}
 	}
 	return l.saveLocked()
 }
 
-// settle forgets the replicas that are on a disk, now that all logs are open.
+// settle forgets the replicas that are on a disk, now that all logs are open: on another one, or on the one that was missing and is back. Nobody has made
+// an empty log of one since: the broker takes no part in it while it is lost.
 func (l *lostReplicas) settle(logs *commitlog.Manager) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.unsure {
+	if len(l.replicas) == 0 {
 		return nil
 	}
 	for tp := range l.replicas {
@@ -142,9 +136,8 @@ func (l *lostReplicas) settle(logs *commitlog.Manager) error {
 			delete(l.replicas, tp)
 		}
 	}
-	l.unsure = false
 	if n := len(l.replicas); n > 0 {
-		l.log.Error("a log directory was empty, and replicas that are in sync are on no other one: this broker does not lead them until others have, so that their records are not lost too",
+		l.log.Error("a log directory was empty, and replicas that are in sync are on no other one: this broker takes no part in them until others lead them, so that their records are not lost too",
 			"replicas", n, "listed-in", l.path)
 	}
 	return l.saveLocked()
@@ -184,11 +177,11 @@ func (l *lostReplicas) saveLocked() error {
 			err = nil
 		}
 	} else {
-		saved := savedLost{Unsure: l.unsure}
+		saved := make([]lostReplica, 0, len(l.replicas))
 		for tp, id := range l.replicas {
-			saved.Replicas = append(saved.Replicas, lostReplica{tp.Topic, tp.Partition, id[:]})
+			saved = append(saved, lostReplica{tp.Topic, tp.Partition, id[:]})
 		}
-		slices.SortFunc(saved.Replicas, func(a, b lostReplica) int {
+		slices.SortFunc(saved, func(a, b lostReplica) int {
 			return cluster.TopicPartition{Topic: a.Topic, Partition: a.Partition}.Compare(cluster.TopicPartition{Topic: b.Topic, Partition: b.Partition})
 		})
 		var data []byte

@@ -123,7 +123,7 @@ func (m *Manager) judgeLost(s *PartitionState) error {
 	if m.cfg.Lost == nil || !state.LostRefuses(m.cfg.BrokerID, s) || !m.cfg.Lost.Has(s.TopicPartition, s.TopicID) {
 		return nil
 	}
-	return fmt.Errorf("the records of %s were lost with a disk of this broker, which was in sync: to lead without them would empty the other replicas %v; "+
+	return fmt.Errorf("the records of %s are on no disk of this broker, which was in sync: to lead without them would empty the other replicas %v; "+
 		"if no other one is in sync, an unclean election accepts the loss of what only this broker had", s.TopicPartition, s.Replicas)
 }
 

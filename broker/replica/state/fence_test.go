@@ -79,7 +79,7 @@ func TestAReplicaThatWasLostMustNotLeadUntilItHasLeftTheInSyncSet(t *testing.T) 
 	}{
 		{"it is to lead", PartitionState{Leader: 1, ISR: ids(1), Replicas: ids(1, 2)}, true, false},
 		{"nobody leads", PartitionState{Leader: cluster.NoBroker, ISR: ids(1), Replicas: ids(1, 2)}, true, false},
-		{"another leads and does not know yet", PartitionState{Leader: 2, ISR: ids(1, 2), Replicas: ids(1, 2)}, false, false},
+		{"another leads and does not know yet", PartitionState{Leader: 2, ISR: ids(1, 2), Replicas: ids(1, 2)}, true, false},
 		{"another leads", PartitionState{Leader: 2, ISR: ids(2), Replicas: ids(1, 2)}, false, true},
 		{"there is no other", PartitionState{Leader: 1, ISR: ids(1), Replicas: ids(1)}, false, false},
 		{"the partition is new", PartitionState{Leader: 1, ISR: ids(1, 2), Replicas: ids(1, 2), IsNew: true}, false, true},

@@ -71,9 +71,9 @@ func Judge(self cluster.BrokerID, own *Standing, known cluster.TopicID, s *Parti
 }
 
 // LostRefuses reports whether a broker must refuse a state although it is the latest one, given that it had the partition in sync and has lost its
-// disk: the state makes it the leader, or leaves nobody who could be copied from. A partition without other replicas has nothing left to protect.
+// disk: as long as it is in sync it can be elected, and it must not be. A partition without other replicas has nothing left to protect.
 func LostRefuses(self cluster.BrokerID, s *PartitionState) bool {
-	return !LostIsOver(self, s) && len(s.Replicas) > 1 && (s.Leader == self || s.Leader == cluster.NoBroker)
+	return !LostIsOver(self, s) && len(s.Replicas) > 1
 }
 
 // LostIsOver reports whether a state shows that a replica which was lost need not be kept from anything any more: the broker is not in sync, so that
