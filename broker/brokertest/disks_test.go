@@ -90,6 +90,23 @@ func TestALogDirectoryFails(t *testing.T) {
 	}
 }
 
+// TestALogDirectoryFailsWithoutZooKeeper has nobody whom the broker could tell until ZooKeeper is back, in another session.
+func TestALogDirectoryFailsWithoutZooKeeper(t *testing.T) {
+	settings := map[string]string{"zookeeper.session.timeout.ms": "6000", "log.dirs": "/a,/b"}
+	row{settings, func(t *testing.T, c *Cluster, o *observer) {
+		c.StopZooKeeper(t)
+		<-time.After(time.Second)
+		c.DiskFault(1, below(dirOf(t, c, events, 1), vfs.OnOps(vfs.Fail(syscall.EIO), vfs.OpWrite)))
+		<-time.After(10 * time.Second)
+		c.StartZooKeeper(t)
+		o.renew(c)
+		o.awaitISR(events, 0, 2)
+		c.Stop(t, 1)
+		c.DiskFault(1, nil)
+		again(t, c, 1)
+	}, 20 * time.Second}.run(t)
+}
+
 // TestABrokerWithoutAnyDirectoryGivesUp fails the only directory, or fills its disk. The broker says so, and its process ends; the others go on. Its next
 // process, on a new disk, copies everything.
 func TestABrokerWithoutAnyDirectoryGivesUp(t *testing.T) {
