@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -414,6 +415,38 @@ func TestTimestampLookups(t *testing.T) {
 	}
 	if at, found, err := l.OffsetOfMaxTimestamp(); err != nil || !found || at.Offset != 6 || at.Timestamp != 95 || at.LeaderEpoch != 1 {
 		t.Errorf("largest timestamp: %+v, %v, %v", at, found, err)
+	}
+}
+
+// TestDamageInFrontOfAReaderIsReported changes a byte of a header that a reader is just in front of, where an earlier read has ended. Nothing is no answer: the
+// reader would wait for ever.
+func TestDamageInFrontOfAReaderIsReported(t *testing.T) {
+	for name, at := range map[string]int64{"offset": 0, "length": 8, "low byte of the length": 11, "format": 16} {
+		t.Run(name, func(t *testing.T) {
+			fsys := vfs.NewMem()
+			l := newLogOn(t, fsys, DefaultConfig())
+			for i := range 10 {
+				appendValues(t, l, 0, int64(i), "a")
+			}
+			var p pool
+			f, err := l.Read(0, int(l.Size())/2, 10, true, &p)
+			must(t, err)
+			size := int64(len(f.Data))
+			p.Put(f.Buf)
+			file, err := fsys.OpenFile(l.active().log.path, os.O_RDWR, 0)
+			must(t, err)
+			defer file.Close()
+			b := make([]byte, 1)
+			_, err = file.ReadAt(b, size+at)
+			must(t, err)
+			b[0] ^= 0x40
+			_, err = file.WriteAt(b, size+at)
+			must(t, err)
+			var corrupt *CorruptionError
+			if f, err := l.Read(f.NextOffset, 1<<20, 10, true, &p); name != "low byte of the length" && !errors.As(err, &corrupt) || len(f.Data) > 0 && err == nil && record.Batch(f.Data).CheckCRC() {
+				t.Errorf("%d bytes, %v", len(f.Data), err)
+			}
+		})
 	}
 }
 

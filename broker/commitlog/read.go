@@ -57,7 +57,7 @@ func (l *Log) Read(from cluster.Offset, maxBytes int, upTo cluster.Offset, minOn
 			continue
 		}
 		list := *l.segments.Load()
-		f, err := l.readOnce(list, cuts, readRequest{from: from, maxBytes: maxBytes, upTo: upTo, minOne: minOneBatch, buf: buf})
+		f, err := l.readOnce(list, cuts, readRequest{log: l, from: from, maxBytes: maxBytes, upTo: upTo, minOne: minOneBatch, buf: buf})
 		if l.cuts.Load() == cuts && !(gone(err) && l.moved(list)) {
 			return f, l.readError(err)
 		}
@@ -100,6 +100,7 @@ func (l *Log) readError(err error) error {
 
 // readRequest is what Read was asked for.
 type readRequest struct {
+	log      *Log
 	from     cluster.Offset
 	maxBytes int
 	upTo     cluster.Offset
@@ -168,11 +169,25 @@ func (r readRequest) read(seg *segment, pos int64, f *Fetched) (int, error) {
 			return run.bytes, nil
 		}
 		r.buf.Put(b)
+		if err == nil && first > 0 && r.log.beyond(run.first) {
+			err = &CorruptionError{File: seg.log.path, Position: pos, Reason: fmt.Sprintf("a batch at offset %d, behind the end of the log", run.first)}
+		}
 		if err != nil || !r.minOne || first <= most {
 			return 0, err
 		}
 		want, most = first, first // once more, for the whole of a first batch that is too large
 	}
+}
+
+// beyond reports whether an offset that a batch in the log says to have is behind the log's end, where none is. An append that is just being published
+// is waited for.
+func (l *Log) beyond(o cluster.Offset) bool {
+	if o < l.LogEndOffset() {
+		return false
+	}
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	return o >= l.LogEndOffset()
 }
 
 // batchRun is a run of whole batches at the beginning of a buffer.
@@ -193,6 +208,11 @@ func (s *segment) readRun(p []byte, pos int64, maxBytes int, upTo cluster.Offset
 		if size < record.HeaderSize || b.Magic() != record.Magic {
 			return run, 0, &CorruptionError{File: s.log.path, Position: pos + int64(run.bytes),
 				Reason: fmt.Sprintf("a batch of %d bytes and format %d", size, b.Magic())}
+		}
+		if run.bytes == 0 && size > len(rest) {
+			if end := s.size.Load(); pos+int64(size) > end { // what is published is whole batches
+				return run, 0, &CorruptionError{File: s.log.path, Position: pos, Reason: fmt.Sprintf("a batch of %d bytes, %d before the end of the segment", size, end-pos)}
+			}
 		}
 		if first == 0 {
 			first, run.first = size, cluster.Offset(b.BaseOffset())
