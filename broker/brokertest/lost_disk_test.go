@@ -147,3 +147,30 @@ func TestOneOfTwoDisksIsNotMounted(t *testing.T) {
 		settled(t, c, other, 1, 2)
 	})
 }
+
+// TestALostReplicaOfADeletedTopicIsForgotten deletes a topic that is without a leader because its last disk in sync is gone.
+func TestALostReplicaOfADeletedTopicIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1, 2)
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		c.Stop(t, 2)
+		o.awaitISR(events, 1)
+		c.Kill(t, 1)
+		c.NewDisk(1)
+		again(t, c, 1)
+		c.Restart(t, 2)
+		<-time.After(5 * time.Second)
+		if _, err := vfs.ReadFile(c.Disk(1), "/logs/.lost-replicas"); err != nil {
+			t.Fatal(err)
+		}
+		recreate(t, cl, 1, 2)
+		acked(t, cl, "b", 10)
+		wantRecords(t, readAll(t, cl, events.Topic), numbered("b", 10)...)
+		if text, err := vfs.ReadFile(c.Disk(1), "/logs/.lost-replicas"); err == nil {
+			t.Errorf("still noted: %s", text)
+		}
+	})
+}

@@ -258,6 +258,15 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 		note.outcome(outcomes[i], s.LeaderEpoch, err)
 	}
 	note.end()
+	if m.cfg.Lost != nil {
+		var gone []cluster.TopicPartition
+		for i := range order.Partitions {
+			if order.Partitions[i].Delete && outcomes[i].Code == kerr.None {
+				gone = append(gone, order.Partitions[i].TopicPartition)
+			}
+		}
+		m.cfg.Lost.Forget(gone...)
+	}
 	if m.fetchers != nil {
 		m.fetchers.settle()
 	}

@@ -191,7 +191,7 @@ func (m *Machine) deleteReplicas(ts []*topic) {
 		for _, r := range t.replicas() {
 			switch {
 			case r.state() == ReplicaDeletionSuccessful:
-			case m.online(r.p, r.id):
+			case m.live(r.id): // a broker whose disk failed says so, one whose disk was replaced has nothing to delete
 				alive = append(alive, r)
 			default:
 				if len(wait) == 0 || wait[len(wait)-1] != t {
@@ -208,7 +208,7 @@ func (m *Machine) deleteReplicas(ts []*topic) {
 	m.moveReplicas(alive, ReplicaDeletionStarted)
 	m.then(func() {
 		for _, t := range wait {
-			m.ineligible(t, "a replica is on a dead broker or a failed disk")
+			m.ineligible(t, "a replica is on a dead broker")
 		}
 	})
 }
