@@ -3,6 +3,7 @@ package brokertest
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,5 +173,40 @@ func TestALostReplicaOfADeletedTopicIsForgotten(t *testing.T) {
 		if text, err := vfs.ReadFile(c.Disk(1), "/logs/.lost-replicas"); err == nil {
 			t.Errorf("still noted: %s", text)
 		}
+	})
+}
+
+// TestADeletionWaitsForALogDirectoryThatFailed deletes a topic of which a replica is on a disk that does not work: it is gone when the disk is back.
+func TestADeletionWaitsForALogDirectoryThatFailed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 3, Logger: testLogger(t), Settings: map[string]string{"log.dirs": "/a,/b"}})
+		cl := c.Client(t)
+		replicated(t, cl, map[string]string{"flush.messages": "1", "file.delete.delay.ms": "1000"}, 1, 2)
+		o := observe(t, c)
+		acked(t, cl, "a", 10)
+		c.DiskFault(2, below(dirOf(t, c, events, 2), vfs.OnOps(vfs.Fail(syscall.EIO), vfs.OpSync)))
+		acked(t, cl, "b", 1)
+		o.awaitISR(events, 1)
+		res, err := admin.New(cl).DeleteTopics(t.Context(), []string{events.Topic}, time.Second)
+		if err != nil {
+			t.Fatal(err, res)
+		}
+		<-time.After(time.Minute)
+		if s := o.state(events); len(s.ISR) == 0 {
+			t.Errorf("%+v", s)
+		}
+		if len(segmentFiles(t, c, events, 2)) == 0 {
+			t.Error("the log on the disk that failed is gone")
+		}
+		c.Stop(t, 2)
+		c.DiskFault(2, nil)
+		c.Restart(t, 2)
+		for range 300 {
+			if len(segmentFiles(t, c, events, 1))+len(segmentFiles(t, c, events, 2)) == 0 {
+				return
+			}
+			<-time.After(time.Second)
+		}
+		t.Error("the topic's logs are still there")
 	})
 }
