@@ -214,6 +214,31 @@ func TestTheRegistrationIsKafkas(t *testing.T) {
 	})
 }
 
+// TestARegistrationThatIsDeletedByHandComesBack deletes a broker's registration under its feet. Nobody else can do its work.
+func TestARegistrationThatIsDeletedByHandComesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{Brokers: 2})
+		cl := c.Client(t)
+		replicated(t, cl, nil, 1)
+		acked(t, cl, "a", 20)
+		s := look(t, c)
+		for _, id := range []cluster.BrokerID{1, 0} { // 0 is the controller
+			_, before, _ := registered(t, s, id)
+			if err := s.Delete(t.Context(), znode.BrokerPath(id), zk.AnyVersion); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(5 * time.Second)
+			if _, after, ok := registered(t, s, id); !ok || after.Czxid <= before.Czxid || after.EphemeralOwner != before.EphemeralOwner {
+				t.Errorf("broker %d: registered %v, %+v after %+v", id, ok, after, before)
+			}
+			acked(t, cl, fmt.Sprint("b", id), 20)
+		}
+		if !c.Broker(0).IsController() {
+			t.Error("the controller is another one")
+		}
+	})
+}
+
 func TestTwoBrokersOneControllerAndTheOtherTakesOver(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := Start(t, Options{Brokers: 2, Settings: map[string]string{"zookeeper.session.timeout.ms": "6000"}})
