@@ -66,7 +66,7 @@ func (e AlterPartition) handle(m *Machine) {
 		return
 	}
 	var valid []int // in e.Partitions
-	var behind, astray []*partition
+	var behind []*partition
 	of := make(map[int]*partition, len(e.Partitions))
 	taken := make(map[*partition]bool)
 	for i, r := range e.Partitions {
@@ -81,9 +81,6 @@ func (e AlterPartition) handle(m *Machine) {
 			behind = append(behind, p)
 		case code == kerr.InvalidUpdateVersion:
 			reply.Partitions[i].State = *p.leadership
-		case code == kerr.InvalidRequest && !taken[p] && p.leadership.Leader == e.Broker && len(without(r.ISR, p.assignment.Replicas...)) > 0:
-			taken[p] = true
-			astray = append(astray, p)
 		case code != kerr.None:
 		case !r.Fence && m.wish(e.Broker, p, r).Same(withController(*p.leadership, 0)):
 			reply.Partitions[i].State = *p.leadership // a repeated request
@@ -120,19 +117,6 @@ func (e AlterPartition) handle(m *Machine) {
 	})
 	m.refresh(behind)
 	m.then(func() { m.out.Reply = reply })
-	m.reassure(astray)
-}
-
-// reassure schedules giving the leaders of partitions their assignments in a new leader epoch. A leader that names a replica that is not assigned has
-// missed that a reassignment was cancelled: the controller that did so has come to an end before it could say so, and its successor's orders were not
-// news to the leader, as the epoch was the same. It would wait for another for ever.
-func (m *Machine) reassure(ps []*partition) {
-	for _, p := range ps {
-		m.note(Warn, "a leader knows another assignment, it is told in a new leader epoch", "partition", p.tp, "assignment", p.assignment, "state", *p.leadership)
-	}
-	m.batched(func() {
-		m.raiseEpoch(ps, func(p *partition) { m.sendBecome(p.assignment.Replicas, p, false) })
-	})
 }
 
 // refresh schedules reading the states of partitions of which a leader knows more than this controller. If there is a newer

@@ -14,8 +14,10 @@ import (
 // the target is in sync the leadership moves into the target, the old replicas stop and are deleted, and the node holds TRS alone
 // (phase B). Completion is looked for at the end of every event in which the state of such a partition has changed.
 //
-// One step comes earlier than in Kafka: replicas that an overriding or cancelled reassignment had added leave the in-sync set before
-// the node forgets them (U3 before U1), so that no in-sync replica is ever one that is not assigned.
+// Two steps come earlier than in Kafka. Replicas that an overriding or cancelled reassignment had added leave the in-sync set before
+// the node forgets them (U3 before U1), so that no in-sync replica is ever one that is not assigned. And before the node holds an assignment that nothing
+// more is to be done about, as after a cancellation, the leader epoch is raised: if this controller gets no further, the next one sees nothing
+// to go on with, and what it tells the leader of the assignment must not be in the epoch that the leader knows already.
 
 // Move is a wish to reassign one partition.
 type Move struct {
@@ -288,7 +290,29 @@ func (m *Machine) beginMoves(bs []beginning, failed func(i int, err error)) {
 				failed(i, kerr.UnknownServerError.With("Replicas of the reassignment before could not be taken out of the in-sync set."))
 			}
 		}
-		m.writeBeginnings(bs, failed)
+		m.raiseBeforeEnds(bs, failed)
+		m.then(func() { m.writeBeginnings(bs, failed) })
+	})
+}
+
+// raiseBeforeEnds schedules raising the leader epochs of partitions whose reassignments end with U1. Nobody hears of it before U1 is written.
+func (m *Machine) raiseBeforeEnds(bs []beginning, failed func(i int, err error)) {
+	at := make(map[*partition]int)
+	var ends []*partition
+	for i, b := range bs {
+		if p := b.p; !b.failed && p.leadership != nil && p.assignment.Reassigning() && !b.to.Reassigning() {
+			at[p] = i
+			ends = append(ends, p)
+		}
+	}
+	m.raiseEpoch(ends, func(p *partition) { delete(at, p) })
+	m.then(func() {
+		for _, p := range ends {
+			if i, unwritten := at[p]; unwritten {
+				bs[i].failed = true
+				failed(i, kerr.UnknownServerError.With("The leader epoch could not be raised in ZooKeeper."))
+			}
+		}
 	})
 }
 
@@ -329,6 +353,7 @@ func (m *Machine) writeBeginnings(bs []beginning, failed func(i int, err error))
 			}
 			if b.failed {
 				refused = append(refused, b.p)
+				m.sendBecome(b.p.assignment.Replicas, b.p, false) // the epoch may have been raised
 			} else {
 				begun = append(begun, b.p)
 			}
