@@ -331,6 +331,24 @@ func TestReadBounds(t *testing.T) {
 	}
 }
 
+func TestALogOfWhichNothingIsLeftHasNoEpochs(t *testing.T) {
+	for _, to := range []cluster.Offset{10, 7, 4} { // where the log ends, where it begins, and before that
+		l, _ := newLog(t, smallConfig())
+		for i := range 10 {
+			appendValues(t, l, 3, int64(i), "value")
+		}
+		start := cluster.Offset(7)
+		if to == 10 {
+			start = 10
+		}
+		must(t, l.AdvanceLogStart(start))
+		must(t, l.Truncate(to))
+		if l.LogStartOffset() != to || l.LogEndOffset() != to || l.LatestEpoch() != cluster.NoLeaderEpoch || len(l.EpochEntries()) != 0 {
+			t.Errorf("truncated to %d: from %d to %d, latest epoch %d, %v", to, l.LogStartOffset(), l.LogEndOffset(), l.LatestEpoch(), l.EpochEntries())
+		}
+	}
+}
+
 func TestLogStart(t *testing.T) {
 	cfg := smallConfig()
 	mem := vfs.NewMem()

@@ -16,7 +16,8 @@ import (
 
 // Truncate removes all records from offset to on (F§4.9). The log ends at to afterwards, or at the beginning of the batch
 // that contains to, because batches are not split: look at LogEndOffset. Truncating at or beyond the end removes nothing but
-// leader epochs that begin there. It is durable when it returns; an error fences the log.
+// leader epochs that begin there. A log of which nothing is left has no epochs, even if records of them were deleted before its start: a follower
+// that named one would be told for ever where it ends. It is durable when it returns; an error fences the log.
 func (l *Log) Truncate(to cluster.Offset) error {
 	if to < 0 {
 		return fmt.Errorf("truncate %s to %d: offsets begin at 0", l.tp, to)
@@ -27,7 +28,7 @@ func (l *Log) Truncate(to cluster.Offset) error {
 		return err
 	}
 	if leo := l.LogEndOffset(); to >= leo {
-		if err := l.epochs.replace(epoch.Before(l.epochs.list(), leo)); err != nil {
+		if err := l.epochs.replace(epoch.Before(l.epochs.live(l.LogStartOffset()), leo)); err != nil {
 			return l.fail("truncate", err)
 		}
 		return nil
@@ -108,7 +109,7 @@ func (l *Log) truncateLocked(to cluster.Offset, list []*segment, keep int, synce
 	if err := l.truncateProducers(list[:keep], end); err != nil {
 		return err
 	}
-	if err := l.epochs.replace(epoch.Before(l.epochs.list(), end)); err != nil {
+	if err := l.epochs.replace(epoch.Before(l.epochs.live(l.LogStartOffset()), end)); err != nil {
 		return err
 	}
 	l.setSegments(slices.Clone(list[:keep]))

@@ -69,7 +69,7 @@ func (p *Partition) replicate(epoch cluster.LeaderEpoch, sent *wire.FetchPartiti
 		if p.raiseWatermark(sent.HighWatermark) {
 			news |= WatermarkMoved
 		}
-		if start := min(sent.LogStartOffset, p.HighWatermark()); start > p.log.LogStartOffset() {
+		if start, moved := state.RaisedStart(p.log.LogStartOffset(), sent.LogStartOffset, p.HighWatermark()); moved {
 			news |= StartMoved
 			return p.log.AdvanceLogStart(start)
 		}

@@ -105,20 +105,22 @@ func (b *broker) crash(powerCut bool, n uint16) {
 	if b.reign != nil {
 		b.reign.over, b.reign = true, nil
 	}
-	if !powerCut {
-		return
-	}
 	for _, tp := range b.held() {
 		l := b.logs[tp]
 		if b.broken[l.dir] {
 			continue
 		}
+		if !powerCut {
+			l.load()
+			continue
+		}
 		to := l.durable + cluster.Offset(int(n)%int(l.end()-l.durable+1))
 		if to < l.end() {
 			b.w.trace("    %s: %d of %d records remain", tp, to, l.end())
-			l.cut(to, b.w.rules.EpochsBefore)
+			l.drop(to, b.w.rules.EpochsBefore)
 			l.lost, l.lostIn = true, b.epoch
 		}
+		l.load()
 	}
 }
 
@@ -137,6 +139,7 @@ func (b *broker) flush() {
 	for _, l := range b.logs {
 		if !b.broken[l.dir] {
 			l.durable = l.end()
+			l.save(b.w.step%3 == 0)
 		}
 	}
 	for _, p := range b.parts {
@@ -223,7 +226,7 @@ func (b *broker) become(order *state.BecomePartition) kerr.Code {
 			return kerr.InconsistentTopicID
 		}
 		p = &part{b: b, tp: s.TopicPartition, log: l, standing: replica.NewStanding()}
-		p.watermark = replica.Clamped(b.marks[p.tp], 0, l.end())
+		p.watermark = replica.Clamped(b.marks[p.tp], l.start, l.end())
 		i, _ := b.find(p.tp)
 		b.parts = slices.Insert(b.parts, i, p)
 		if !ok {

@@ -20,6 +20,9 @@ type history struct {
 	// has lost its tail. pending is true until that leader leads; what is promised before by leaders of earlier epochs counts no longer.
 	lossy   cluster.LeaderEpoch
 	pending bool
+	// deleted is up to where records were to be deleted. Nothing is promised of what lies before: the leader has forgotten the epochs, so a replica that was not
+	// there may have something else, until it begins where the leader does, and again after a crash.
+	deleted cluster.Offset
 	// moved is true once a reassignment has begun.
 	moved bool
 }
@@ -100,9 +103,16 @@ func (w *world) checkWrite(r *reign, tp cluster.TopicPartition, old *state.Leade
 	}
 }
 
-// holds reports whether a log has everything that is committed, and notes how far it agrees.
+// holds reports whether a log has everything that is committed from its start on, and notes how far it agrees.
 func (h *history) holds(l *log) bool {
-	for l.agreed < len(h.committed) && l.agreed < len(l.entries) && l.entries[l.agreed] == h.committed[l.agreed] {
+	if h.lossy == cluster.NoLeaderEpoch {
+		l.agreed = max(l.agreed, min(int(l.start), len(h.committed)))
+	}
+	for l.agreed < len(h.committed) && l.agreed < len(l.entries) {
+		own, other := l.entries[l.agreed], h.committed[l.agreed]
+		if own != other && own.value != 0 && other.value != 0 && l.agreed >= int(h.deleted) { // 0: it was deleted before it was copied
+			break
+		}
 		l.agreed++
 	}
 	return l.agreed == len(h.committed)
@@ -181,7 +191,7 @@ func (w *world) checkCommit(p *part) {
 		return
 	}
 	for _, e := range p.log.entries[min(len(h.committed), n):n] {
-		if h.values[e.value] {
+		if h.values[e.value] && e.value != 0 {
 			w.violated("no record is there twice", "%s: %d", p.tp, e.value)
 		}
 		h.values[e.value] = true
@@ -208,7 +218,7 @@ func (w *world) checkCut(p *part, to cluster.Offset) {
 		return
 	}
 	h.holds(p.log)
-	if int(to) < p.log.agreed {
+	if int(max(to, p.log.base, h.deleted)) < p.log.agreed {
 		w.violated("what is committed is not cut off", "broker %d cuts %s to %d, and what it has is committed up to %d", p.b.id, p.tp, to, p.log.agreed)
 	}
 }
@@ -229,7 +239,7 @@ func (w *world) checkAck(p *part, x wait) {
 	for _, b := range w.brokers {
 		if l := b.logs[p.tp]; l != nil && (l.id == h.id || l.id.IsZero()) {
 			doubtful = doubtful || l.lost
-			if at < len(l.entries) && l.entries[at].value == x.value {
+			if at < len(l.entries) && (l.entries[at].value == x.value || at < int(l.start)) {
 				copies++
 			}
 		}
@@ -256,6 +266,7 @@ func (w *world) settle() {
 			}
 			p.seenEpoch, p.seenWatermark = p.standing.Epoch, p.watermark
 			w.checkFollower(p)
+			w.checkStart(p)
 		}
 	}
 	for _, name := range w.zk.topicNames() {

@@ -55,6 +55,11 @@ func (b *broker) repair(n uint16) {
 		}
 		b.broken[dir] = false
 		if n%4 == 1 {
+			for _, tp := range b.held() {
+				if l := b.logs[tp]; l.dir == dir {
+					l.load()
+				}
+			}
 			continue
 		}
 		b.w.trace("    log directory %d of broker %d is a new disk", dir, b.id)

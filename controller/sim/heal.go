@@ -209,8 +209,15 @@ func (w *world) lacks(tp cluster.TopicPartition, replicas []cluster.BrokerID) st
 	leader := w.broker(s.Leader).part(tp)
 	for _, id := range replicas {
 		p := w.broker(id).part(tp)
-		if !slices.Equal(p.log.entries, leader.log.entries) {
+		from := max(p.log.start, leader.log.start)
+		if h := w.histories[tp]; h != nil {
+			from = min(max(from, h.deleted), leader.log.end())
+		}
+		if p.log.end() != leader.log.end() || !slices.Equal(p.log.entries[from:], leader.log.entries[from:]) {
 			return fmt.Sprintf("broker %d has another log of %s than leader %d", id, tp, s.Leader)
+		}
+		if p.log.start < leader.log.start {
+			return fmt.Sprintf("%s begins at %d on broker %d, and at %d on leader %d", tp, p.log.start, id, leader.log.start, s.Leader)
 		}
 		if p.watermark != leader.log.end() {
 			return fmt.Sprintf("the high watermark of %s is %d of %d on broker %d", tp, p.watermark, leader.log.end(), id)

@@ -155,7 +155,12 @@ func (p *part) truncate(to cluster.Offset, why string) {
 		w.checkCut(p, to)
 	}
 	p.log.cut(to, w.rules.EpochsBefore)
-	p.watermark = replica.Clamped(p.watermark, 0, p.log.end())
+	p.clamp()
+}
+
+// clamp brings the high watermark back into the log after it was cut.
+func (p *part) clamp() {
+	p.watermark = replica.Clamped(p.watermark, p.log.start, p.log.end())
 	p.seenWatermark = min(p.seenWatermark, p.watermark)
 }
 
@@ -167,7 +172,7 @@ func (p *part) mayFetch() bool {
 // fetch asks the leader for records.
 func (p *part) fetch() {
 	p.asked = p.b.w.send(p.b.id, p.standing.Leader, &fetch{
-		tp: p.tp, id: p.log.id, epoch: p.pursuit.Epoch, offset: p.log.end(), last: p.log.latest(), brokerEpoch: p.b.epoch,
+		tp: p.tp, id: p.log.id, epoch: p.pursuit.Epoch, offset: p.log.end(), last: p.log.latest(), start: p.log.start, brokerEpoch: p.b.epoch,
 	})
 }
 
@@ -186,6 +191,7 @@ type fetch struct {
 	epoch       cluster.LeaderEpoch
 	offset      cluster.Offset
 	last        cluster.LeaderEpoch
+	start       cluster.Offset // of the follower's log
 	brokerEpoch cluster.BrokerEpoch
 	ends        bool // asks where the leader's log ends, and for nothing else
 }
@@ -222,12 +228,16 @@ func (b *broker) serve(f *fetch, m *message) *fetched {
 		a.code = kerr.UnknownTopicOrPartition
 		return a
 	}
-	a.watermark, a.end = p.watermark, p.log.end()
+	a.watermark, a.start, a.end = p.watermark, p.log.start, p.log.end()
 	if f.ends {
 		return a
 	}
+	if f.offset < a.start {
+		a.code = kerr.OffsetOutOfRange
+		return a
+	}
 	own := replica.NoEpochEnd
-	if e, o, ok := w.rules.EpochEnd(p.log.epochs, f.last, a.end); ok {
+	if e, o, ok := w.rules.EpochEnd(p.log.live(), f.last, a.end); ok {
 		own = replica.EpochEnd{Epoch: e, End: o}
 	}
 	if a.parts, a.diverging, a.code = w.rules.Diverging(f.last, f.offset, own); a.code != kerr.None || a.diverging {
@@ -239,7 +249,7 @@ func (b *broker) serve(f *fetch, m *message) *fetched {
 	}
 	const most = 5
 	a.entries = p.log.entries[f.offset:min(a.end, f.offset+most)]
-	isr, _, ok := p.account.Fetched(m.from, w.rules.Mark(replica.Mark{Offset: f.offset, LeaderEnd: a.end, At: w.now, BrokerEpoch: f.brokerEpoch}),
+	isr, _, ok := p.account.Fetched(m.from, w.rules.Mark(replica.Mark{Offset: f.offset, LogStart: f.start, LeaderEnd: a.end, At: w.now, BrokerEpoch: f.brokerEpoch}),
 		p.watermark, a.end, p.surroundings())
 	if ok {
 		w.checkFetched(p, m.from, f)
@@ -251,16 +261,17 @@ func (b *broker) serve(f *fetch, m *message) *fetched {
 
 // fetched is the leader's answer to a follower.
 type fetched struct {
-	tp             cluster.TopicPartition
-	epoch          cluster.LeaderEpoch
-	offset         cluster.Offset
-	of             int
-	ends           bool
-	code           kerr.Code
-	diverging      bool
-	parts          replica.EpochEnd
-	entries        []entry
-	watermark, end cluster.Offset
+	tp         cluster.TopicPartition
+	epoch      cluster.LeaderEpoch
+	offset     cluster.Offset
+	of         int
+	ends       bool
+	code       kerr.Code
+	diverging  bool
+	parts      replica.EpochEnd
+	entries    []entry
+	watermark  cluster.Offset
+	start, end cluster.Offset // of the leader's log
 }
 
 // String implements body.
@@ -271,7 +282,7 @@ func (a *fetched) String() string {
 	case a.diverging:
 		return fmt.Sprintf("answer to #%d: the logs of %s part in epoch %d at %d", a.of, a.tp, a.parts.Epoch, a.parts.End)
 	case a.ends:
-		return fmt.Sprintf("answer to #%d: %s ends at %d", a.of, a.tp, a.end)
+		return fmt.Sprintf("answer to #%d: %s reaches from %d to %d", a.of, a.tp, a.start, a.end)
 	}
 	return fmt.Sprintf("answer to #%d: %d records of %s from %d, high watermark %d", a.of, len(a.entries), a.tp, a.offset, a.watermark)
 }
@@ -313,14 +324,16 @@ func (p *part) digest(a *fetched, leader cluster.BrokerID) {
 	}
 	switch {
 	case a.ends:
-		to, cut, restart := w.rules.Reconcile(0, a.end, p.log.end())
-		if cut || restart {
+		switch to, cut, restart := w.rules.Reconcile(a.start, a.end, p.log.end()); {
+		case cut:
 			p.truncate(to, "where the leader's log ends")
+		case restart:
+			p.restart(to)
 		}
 	case reaction == replica.CutOff:
 		end, latest := p.log.end(), p.log.latest()
 		own := replica.NoEpochEnd
-		if e, o, ok := epoch.End(p.log.epochs, a.parts.Epoch, end); ok {
+		if e, o, ok := epoch.End(p.log.live(), a.parts.Epoch, end); ok {
 			own = replica.EpochEnd{Epoch: e, End: o}
 		}
 		p.truncate(w.rules.TruncationPoint(a.parts, own, p.watermark, end), "as the leader says")
@@ -342,7 +355,10 @@ func (p *part) digest(a *fetched, leader cluster.BrokerID) {
 			}
 		}
 		p.log.append(a.entries...)
-		p.watermark = replica.Raised(p.watermark, a.watermark, 0, p.log.end())
+		p.watermark = replica.Raised(p.watermark, a.watermark, p.log.start, p.log.end())
+		if start, moved := w.rules.RaisedStart(p.log.start, a.start, p.watermark); moved {
+			p.log.start = start
+		}
 		pursuit.Went()
 	}
 }

@@ -67,6 +67,8 @@ type Rules struct {
 	TruncationPoint func(leaders, own replica.EpochEnd, watermark, logEnd cluster.Offset) cluster.Offset
 	// Reconcile says what becomes of a log that is out of the leader's range.
 	Reconcile func(start, end, own cluster.Offset) (to cluster.Offset, cut, restart bool)
+	// RaisedStart says where a follower's log begins when it has heard where the leader's does.
+	RaisedStart func(current, leaders, watermark cluster.Offset) (cluster.Offset, bool)
 	// EpochsBefore cuts a log's list of epochs.
 	EpochsBefore func(entries []epoch.Entry, end cluster.Offset) []epoch.Entry
 }
@@ -94,6 +96,7 @@ func Real() Rules {
 		SettleTail:      replica.SettleTail,
 		TruncationPoint: replica.TruncationPoint,
 		Reconcile:       replica.Reconcile,
+		RaisedStart:     replica.RaisedStart,
 		EpochsBefore:    epoch.Before,
 	}
 }

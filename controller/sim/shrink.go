@@ -16,7 +16,7 @@ func (f *Failure) String() string {
 	fmt.Fprintf(&out, "%s: %s\n", f.Invariant, f.Detail)
 	fmt.Fprintf(&out, "again: make sim SEED=%d STEPS=%d\n", f.Options.Seed, f.Options.Steps)
 	fmt.Fprintf(&out, "%d of %d decisions are enough:\n\n", len(short.schedule), len(f.schedule))
-	play(f.Options, planFor(f.Options.Seed), replay(short.schedule), &out)
+	play(f.Options, f.Options.plan(), replay(short.schedule), &out)
 	return out.String()
 }
 
@@ -39,7 +39,7 @@ func (f *Failure) shrink() *Failure {
 		shorter := false
 		for at := 0; at < len(best.schedule) && work < shrinkSteps; {
 			without := slices.Delete(slices.Clone(best.schedule), at, min(at+size, len(best.schedule)))
-			r := play(f.Options, planFor(f.Options.Seed), replay(without), nil)
+			r := play(f.Options, f.Options.plan(), replay(without), nil)
 			work += r.Steps
 			if r.Failure != nil && r.Failure.Invariant == f.Invariant {
 				best, shorter = r.Failure, true

@@ -14,6 +14,8 @@ type Options struct {
 	Steps int
 	// Rules are the decisions to simulate; [Real] for those of brokers.
 	Rules Rules
+
+	shape func(*plan) // changes what the seed makes of a cluster; may be nil
 }
 
 // Failure is a simulated cluster that did what no cluster may do.
@@ -44,13 +46,13 @@ type Report struct {
 
 // Run simulates one cluster.
 func Run(o Options) Report {
-	p := planFor(o.Seed)
+	p := o.plan()
 	return play(o, p, p.draw(o), nil)
 }
 
 // Trace simulates one cluster and returns all that happened, one thing a line.
 func Trace(o Options) (Report, string) {
-	p := planFor(o.Seed)
+	p := o.plan()
 	var out strings.Builder
 	r := play(o, p, p.draw(o), &out)
 	return r, out.String()
@@ -125,12 +127,13 @@ const (
 	doCancel
 	doFail
 	doTell
+	doTrim
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"deliver", "drop", "hold", "fetch", "control", "send", "alter", "lag", "tick", "produce", "flush", "forget-fetch", "forget-alter", "crash", "restart",
-	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean", "move", "cancel", "fail", "tell",
+	"expire", "notice", "elect", "dethrone", "create", "delete", "grow", "shutdown", "ballot", "suspect", "cut", "mend", "unclean", "move", "cancel", "fail", "tell", "trim",
 }
 
 // String returns the decision as transcripts show it.
@@ -149,6 +152,15 @@ type plan struct {
 	lostReply  uint16
 	duplicates uint16 // per mille of the deliveries that happen again
 	weights    [kinds]int
+}
+
+// plan returns what becomes of a cluster.
+func (o Options) plan() plan {
+	p := planFor(o.Seed)
+	if o.shape != nil {
+		o.shape(&p)
+	}
+	return p
 }
 
 // planFor returns the plan of a seed. Each has some of the faults, so that rare combinations come about.
@@ -190,6 +202,9 @@ func planFor(seed uint64) plan {
 	}
 	if r.IntN(2) == 0 {
 		p.weights[doFail], p.weights[doTell] = 1+r.IntN(5), 20
+	}
+	if r.IntN(3) == 0 {
+		p.weights[doTrim] = 1 + r.IntN(20)
 	}
 	return p
 }

@@ -220,6 +220,8 @@ func (w *world) chooseFault(d decision) func() {
 		}
 	case doTell:
 		return act(w.brokersWhere((*broker).mayTell), d.a, (*broker).tell)
+	case doTrim:
+		return act(w.replicasWhere((*part).leads), d.a, func(p *part) { p.trim(d.b) })
 	case doUnclean:
 		return act(w.zk.topicNames(), d.a, func(name string) { w.allowUnclean(name, d.b%2 == 0) })
 	}

@@ -75,6 +75,13 @@ func Raised(current, leaders, logStart, logEnd cluster.Offset) cluster.Offset {
 	return max(current, min(leaders, logEnd), logStart)
 }
 
+// RaisedStart returns where a follower's log is to begin after the leader has told where its own does: not beyond the follower's high watermark, as what
+// lies above may be cut off (F§3.9). It returns false if it begins there, or later, already.
+func RaisedStart(current, leaders, watermark cluster.Offset) (cluster.Offset, bool) {
+	start := min(leaders, watermark)
+	return start, start > current
+}
+
 // Clamped returns a high watermark brought back into the log, after a restart or a truncation.
 func Clamped(current, logStart, logEnd cluster.Offset) cluster.Offset {
 	return min(max(current, logStart), logEnd)

@@ -6,6 +6,25 @@ import (
 	"github.com/ottla/ottla/proto/cluster"
 )
 
+func TestWhereAFollowersLogBegins(t *testing.T) {
+	for _, c := range []struct {
+		name                        string
+		current, leaders, watermark cluster.Offset
+		want                        cluster.Offset
+		moves                       bool
+	}{
+		{"where the leader's does", 3, 7, 10, 7, true},
+		{"not beyond what is known to be replicated", 3, 7, 5, 5, true},
+		{"it never goes back", 7, 3, 10, 3, false},
+		{"nothing is news", 7, 7, 10, 7, false},
+		{"the watermark is where it begins", 5, 9, 5, 5, false},
+	} {
+		if got, moves := RaisedStart(c.current, c.leaders, c.watermark); moves != c.moves || moves && got != c.want {
+			t.Errorf("%s: %d, %v; want %d, %v", c.name, got, moves, c.want, c.moves)
+		}
+	}
+}
+
 func TestTruncationPoints(t *testing.T) {
 	const none = cluster.NoLeaderEpoch
 	const unknown = cluster.UnknownOffset
