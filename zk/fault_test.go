@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,6 +191,28 @@ func TestNothingIsSentAfterAPause(t *testing.T) {
 			t.Errorf("the node is there: %v, %v", there, err)
 		}
 		l.shut(c)
+	})
+}
+
+// TestClosingWhileOperationsBegin closes clients that are busy. The library does not survive requests that come in the moment of its Close; a session has to.
+func TestClosingWhileOperationsBegin(t *testing.T) {
+	newLab(t, func(t *testing.T, l *lab) {
+		for range 200 {
+			c := l.open("zk:2181")
+			s := c.Session()
+			var busy sync.WaitGroup
+			for range 8 {
+				busy.Go(func() {
+					for {
+						if _, _, err := s.Exists(t.Context(), "/"); err != nil {
+							return
+						}
+					}
+				})
+			}
+			l.shut(c)
+			busy.Wait()
+		}
 	})
 }
 

@@ -288,8 +288,26 @@ func (s *Session) end(err error) {
 // and virtual time with it.
 func (s *Session) hangUp() {
 	if _, first := <-s.hangup; first {
+		s.drain()
 		s.conn.Close()
 		close(s.hangup)
+	}
+}
+
+// drainTimeout is how long operations under way are waited for before the library's connection is closed.
+const drainTimeout = 500 * time.Millisecond
+
+// drain takes the places of all operations, so that none is under way and none begins, as far as they end in time. A request that the library takes up in the
+// moment of its Close, and cannot write, is answered three times into a channel for two, and its main goroutine never ends.
+func (s *Session) drain() {
+	t := time.NewTimer(drainTimeout)
+	defer t.Stop()
+	for range cap(s.slots) {
+		select {
+		case s.slots <- struct{}{}:
+		case <-t.C:
+			return
+		}
 	}
 }
 
