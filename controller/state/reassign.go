@@ -404,6 +404,10 @@ func (p *partition) inSync(ids []cluster.BrokerID) bool {
 	return p.leadership != nil && slices.ContainsFunc(ids, func(id cluster.BrokerID) bool { return slices.Contains(p.leadership.ISR, id) })
 }
 
+// newOn reports whether a replica that a reassignment adds may begin with an empty log while a log directory of its broker is offline. One that is in
+// sync may not, as when the next controller goes on with a reassignment: what it has may be there, and without it it would lead with nothing.
+func (p *partition) newOn(id cluster.BrokerID) bool { return !p.inSync([]cluster.BrokerID{id}) }
+
 // stopReplicas schedules taking replicas out of the in-sync sets, those that are not out of them already.
 func (m *Machine) stopReplicas(rs []replica) {
 	m.moveReplicas(slices.DeleteFunc(slices.Clone(rs), func(r replica) bool { return !r.state().CanBecome(OfflineReplica) }), OfflineReplica)
@@ -463,7 +467,9 @@ func (m *Machine) catchUp(ps []*partition) {
 	m.batched(func() {
 		m.raiseEpoch(led, func(p *partition) {
 			m.sendBecome(p.assignment.origin(), p, false)
-			m.sendBecome(p.assignment.Adding, p, true)
+			for _, id := range p.assignment.Adding {
+				m.sendBecome([]cluster.BrokerID{id}, p, p.newOn(id))
+			}
 		})
 		m.moveReplicas(adding, NewReplica)
 	})

@@ -116,7 +116,7 @@ func (m *Machine) moveReplica(r replica, target ReplicaState) {
 				m.note(Error, "the replica cannot start as new, it is the leader", "partition", r.p.tp, "broker", r.id)
 				return
 			}
-			m.sendBecome([]cluster.BrokerID{r.id}, r.p, true)
+			m.sendBecome([]cluster.BrokerID{r.id}, r.p, r.p.newOn(r.id))
 		}
 	case OnlineReplica:
 		if r.state() != NewReplica {
