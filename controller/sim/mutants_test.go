@@ -344,11 +344,19 @@ var shapes = map[string]func(*plan){
 	"waits for ever when it does not know whether a set was written (KAFKA-2729)": func(p *plan) { p.lostReply = 300 },
 }
 
+// known says near which seeds mistakes are noticed that only few clusters notice, as things are. The search begins there, and takes longer when plans
+// have changed.
+var known = map[string]uint64{
+	"takes a role of an earlier epoch":                             2780,
+	"does not ask what a log directory has taken along":            700,
+	"shrinks the in-sync set on a stale partition epoch (KIP-497)": 800,
+}
+
 func TestEveryMistakeIsNoticed(t *testing.T) {
 	for _, mutant := range mutants {
 		t.Run(mutant.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(20_000) {
+			for seed := known[mutant.name]; seed < known[mutant.name]+20_000; seed++ {
 				rules := Real()
 				mutant.mistake(&rules)
 				o := Options{Seed: seed, Steps: steps * (1 + int(seed%2)), Rules: rules, shape: shapes[mutant.name]}
