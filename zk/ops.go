@@ -88,14 +88,18 @@ func call[T any](ctx context.Context, s *Session, op, path string, fn func(*gozk
 		return none, failure(op, path, NotSent, err)
 	}
 	result := make(chan outcome[T], 1)
-	started := s.goWhileLive(func() {
+	started := s.operate(func() {
 		v, err := fn(s.conn)
 		<-s.slots
 		result <- outcome[T]{v, err}
 	})
 	if !started {
 		<-s.slots
-		return none, failure(op, path, NotSent, s.Err())
+		err := s.Err()
+		if err == nil { // in a moment
+			err = ErrClosed
+		}
+		return none, failure(op, path, NotSent, err)
 	}
 	var got outcome[T]
 	select {

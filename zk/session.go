@@ -41,10 +41,13 @@ type Session struct {
 	over  atomic.Bool // the dial gate: set, under mu, just before life ends
 	wg    sync.WaitGroup
 
-	mu   sync.Mutex
-	who  identity
-	link link
-	err  error // why the session is over
+	mu       sync.Mutex
+	who      identity
+	link     link
+	err      error         // why the session is over
+	active   int           // operations under way
+	draining bool          // no more of them
+	idle     chan struct{} // closed when none is under way, once draining
 }
 
 // identity is what a session is known by to the servers.
@@ -297,17 +300,30 @@ func (s *Session) hangUp() {
 // drainTimeout is how long operations under way are waited for before the library's connection is closed.
 const drainTimeout = 500 * time.Millisecond
 
-// drain takes the places of all operations, so that none is under way and none begins, as far as they end in time. A request that the library takes up in the
-// moment of its Close, and cannot write, is answered three times into a channel for two, and its main goroutine never ends.
+// drain lets no operation begin any more and waits for those under way, as far as they end in time. A request that the library takes up in the moment of
+// its Close, and cannot write, is answered three times into a channel for two, and its main goroutine never ends.
 func (s *Session) drain() {
+	s.mu.Lock()
+	idle := make(chan struct{})
+	s.draining, s.idle = true, idle
+	if s.active == 0 {
+		close(idle)
+	}
+	s.mu.Unlock()
 	t := time.NewTimer(drainTimeout)
 	defer t.Stop()
-	for range cap(s.slots) {
-		select {
-		case s.slots <- struct{}{}:
-		case <-t.C:
-			return
-		}
+	select {
+	case <-idle:
+	case <-t.C:
+	}
+}
+
+// operationEnded counts an operation that operate has begun.
+func (s *Session) operationEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active--; s.active == 0 && s.draining {
+		close(s.idle)
 	}
 }
 
@@ -380,6 +396,21 @@ func (s *Session) goWhileLive(f func()) bool {
 		return false
 	}
 	s.wg.Go(f)
+	return true
+}
+
+// operate starts the goroutine of an operation, unless the session is over or about to be closed.
+func (s *Session) operate(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over.Load() || s.draining {
+		return false
+	}
+	s.active++
+	s.wg.Go(func() {
+		defer s.operationEnded()
+		f()
+	})
 	return true
 }
 
