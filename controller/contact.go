@@ -55,6 +55,7 @@ func (c *Controller) contactEvent(v *contact.View, suspects []cluster.BrokerID) 
 		e.Unreached = append(e.Unreached, id)
 	}
 	slices.Sort(e.Unreached)
+	e.Unreached = slices.Compact(e.Unreached)
 	for _, pair := range v.Broken() {
 		e.Broken = append(e.Broken, state.Link{From: pair[0], To: pair[1]})
 	}

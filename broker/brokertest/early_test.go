@@ -298,3 +298,16 @@ func TestTheControllerMindsTheInSyncReplicasThatATopicWants(t *testing.T) {
 		settled(t, c, events, 1, 2)
 	})
 }
+
+// TestAKilledFollowerLeavesTheLeaderThatIsController: the controller knows of itself that it answers.
+func TestAKilledFollowerLeavesTheLeaderThatIsController(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		within(t, disturbed(t, []cluster.BrokerID{0, 1, 2}, nil, func(c *Cluster, o *observer) {
+			c.Kill(t, 1)
+			o.awaitISR(events, 0, 2)
+			if s := o.state(events); s.Leader != 0 {
+				t.Errorf("led by %d", s.Leader)
+			}
+		}), time.Second)
+	})
+}

@@ -20,6 +20,7 @@ type ledger struct {
 	self     cluster.BrokerID
 	patience time.Duration // from the first ping without answer until its receiver is lost
 	holdDown time.Duration // how long after it has answered again a broker cannot become silent
+	hearsay  time.Duration // after a loss, until when others may not have noticed or said what they see
 	gap      time.Duration // between two looks, above which this broker was not itself
 
 	looked time.Time
@@ -33,12 +34,13 @@ type entry struct {
 	refusals int       // in a row
 	loss     Loss
 	since    time.Time // when asked was, for what is lost
+	noticed  time.Time // when it was lost
 	spared   time.Time // until when it cannot become silent
 }
 
-func newLedger(self cluster.BrokerID, patience, holdDown, gap time.Duration) *ledger {
+func newLedger(self cluster.BrokerID, patience, holdDown, hearsay, gap time.Duration) *ledger {
 	return &ledger{
-		self: self, patience: patience, holdDown: holdDown, gap: gap,
+		self: self, patience: patience, holdDown: holdDown, hearsay: hearsay, gap: gap,
 		peers: make(map[cluster.BrokerID]*entry), told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss),
 	}
 }
@@ -86,7 +88,7 @@ func (l *ledger) answered(id cluster.BrokerID, now time.Time) bool {
 }
 
 // refused notes that a connection was refused and reports whether that changes what is seen.
-func (l *ledger) refused(id cluster.BrokerID) bool {
+func (l *ledger) refused(id cluster.BrokerID, now time.Time) bool {
 	e := l.peers[id]
 	if e == nil {
 		return false
@@ -95,7 +97,7 @@ func (l *ledger) refused(id cluster.BrokerID) bool {
 		return false
 	}
 	if e.loss == 0 {
-		e.since = e.asked
+		e.since, e.noticed = e.asked, now
 	}
 	e.loss = Refused
 	return true
@@ -111,7 +113,7 @@ func (l *ledger) look(now time.Time) (changed bool) {
 		case slept:
 			e.asked = now
 		case now.Sub(e.asked) >= l.patience && !now.Before(e.spared):
-			e.loss, e.since, changed = Silent, e.asked, true
+			e.loss, e.since, e.noticed, changed = Silent, e.asked, now, true
 		}
 	}
 	return changed
@@ -147,9 +149,12 @@ func (l *ledger) own() []Lost {
 // late is how long an answer may take until its broker is in doubt.
 const late = 100 * time.Millisecond
 
-// doubtful reports whether an answer is late, or something went wrong already.
-func (e *entry) doubtful(now time.Time) bool {
-	return e.loss == 0 && !e.asked.IsZero() && (e.refusals > 0 || now.Sub(e.asked) >= late)
+// doubtful reports whether an answer is late, or something went wrong already, or the loss is so new that nobody else may have spoken of it yet.
+func (l *ledger) doubtful(e *entry, now time.Time) bool {
+	if e.loss != 0 {
+		return now.Sub(e.noticed) < l.hearsay
+	}
+	return !e.asked.IsZero() && (e.refusals > 0 || now.Sub(e.asked) >= late)
 }
 
 // view returns everything that is seen.
@@ -161,12 +166,12 @@ func (l *ledger) view(now time.Time) *View {
 	}
 	slices.Sort(v.Brokers)
 	for id, e := range l.peers {
+		if l.doubtful(e, now) {
+			v.Doubtful = append(v.Doubtful, id)
+		}
 		if e.loss != 0 {
 			v.Own[id], v.Since[id] = e.loss, e.since
 			continue
-		}
-		if e.doubtful(now) {
-			v.Doubtful = append(v.Doubtful, id)
 		}
 		if told := l.told[id]; len(told) > 0 {
 			v.Told[id] = told // immutable: hear replaces it

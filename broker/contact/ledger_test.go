@@ -14,7 +14,7 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func newTestLedger(ids ...cluster.BrokerID) *ledger {
-	l := newLedger(0, 1600*time.Millisecond, 30*time.Second, 500*time.Millisecond)
+	l := newLedger(0, 1600*time.Millisecond, 30*time.Second, 400*time.Millisecond, 500*time.Millisecond)
 	l.watch(ids)
 	return l
 }
@@ -73,12 +73,12 @@ func TestWhoWasFrozenItselfBlamesNobody(t *testing.T) {
 func TestTwoRefusalsInARowAreALoss(t *testing.T) {
 	l := newTestLedger(1)
 	l.asked(1, at(0))
-	if l.refused(1) {
+	if l.refused(1, at(0)) {
 		t.Fatal("lost after one refusal")
 	}
 	l.answered(1, at(10))
 	l.asked(1, at(20))
-	if l.refused(1) || !l.refused(1) || l.refused(1) {
+	if l.refused(1, at(0)) || !l.refused(1, at(0)) || l.refused(1, at(0)) {
 		t.Fatal("the second refusal in a row is the news")
 	}
 	if got := l.own(); !slices.Equal(got, []Lost{{1, Refused}}) {
@@ -88,7 +88,7 @@ func TestTwoRefusalsInARowAreALoss(t *testing.T) {
 	l = newTestLedger(1)
 	l.asked(1, at(0))
 	l.lookUntil(0, 1600)
-	if l.refused(1); !l.refused(1) || l.own()[0].Loss != Refused || !l.view(at(1_000_000)).Since[1].Equal(at(0)) {
+	if l.refused(1, at(0)); !l.refused(1, at(0)) || l.own()[0].Loss != Refused || !l.view(at(1_000_000)).Since[1].Equal(at(0)) {
 		t.Fatalf("%v since %v", l.own(), l.view(at(1_000_000)).Since[1])
 	}
 }
@@ -106,7 +106,7 @@ func TestTheHoldDownIsForSilenceOnly(t *testing.T) {
 		t.Fatalf("silent again at %d, %v", when, ok)
 	}
 	l.answered(1, at(32600))
-	if l.refused(1); !l.refused(1) {
+	if l.refused(1, at(0)); !l.refused(1, at(0)) {
 		t.Fatal("a process that is gone is gone")
 	}
 	l.answered(1, at(32700))
@@ -124,8 +124,8 @@ func TestWhatALostBrokerSaidDoesNotCount(t *testing.T) {
 	if l.view(at(1_000_000)).Told[1][2] != Silent {
 		t.Fatal("not told")
 	}
-	l.refused(1)
-	l.refused(1)
+	l.refused(1, at(0))
+	l.refused(1, at(0))
 	if len(l.view(at(1_000_000)).Told) != 0 {
 		t.Fatal("told by the dead")
 	}
@@ -143,16 +143,19 @@ func TestADoubtIsALateAnswerOrARefusal(t *testing.T) {
 	if got := l.view(at(99)).Doubtful; len(got) != 0 {
 		t.Fatal(got)
 	}
-	l.refused(2)
+	l.refused(2, at(0))
 	if got := l.view(at(99)).Doubtful; !slices.Equal(got, []cluster.BrokerID{2}) {
 		t.Fatal(got)
 	}
 	if got := l.view(at(100)).Doubtful; !slices.Equal(got, []cluster.BrokerID{1, 2}) {
 		t.Fatal(got)
 	}
-	l.refused(2) // and is lost
+	l.refused(2, at(110)) // and is lost, of which the others may not have heard yet
 	l.answered(1, at(120))
-	if got := l.view(at(200)).Doubtful; len(got) != 0 {
+	if got := l.view(at(200)).Doubtful; !slices.Equal(got, []cluster.BrokerID{2}) {
+		t.Fatal(got)
+	}
+	if got := l.view(at(510)).Doubtful; len(got) != 0 {
 		t.Fatal(got)
 	}
 }

@@ -42,8 +42,8 @@ type View struct {
 	Own map[cluster.BrokerID]Loss
 	// Since tells since when.
 	Since map[cluster.BrokerID]time.Time
-	// Doubtful holds the brokers that are late with their answer to this one and not lost yet, in order. What others say of them had better wait: in
-	// a moment this broker will know for itself.
+	// Doubtful holds the brokers that are late with their answer to this one and not lost yet, and those that were lost only just now, in order. What others
+	// say of the former had better wait: in a moment this broker will know for itself. What others do not say of the latter, they may not have noticed yet.
 	Doubtful []cluster.BrokerID
 	// Told holds what the others say. Those that do not answer to this one are left out: what they said is out of date.
 	Told map[cluster.BrokerID]map[cluster.BrokerID]Loss

@@ -86,7 +86,7 @@ func New(cfg Config) *Watch {
 	}
 	w := &Watch{
 		cfg: cfg, news: make(chan struct{}, 1), pingers: make(map[cluster.BrokerID]*pinger),
-		ledger: newLedger(cfg.Self, cfg.Patience, cfg.HoldDown, max(starved, 2*cfg.Interval)),
+		ledger: newLedger(cfg.Self, cfg.Patience, cfg.HoldDown, 2*cfg.Interval, max(starved, 2*cfg.Interval)),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.alive.Go(w.run)
@@ -245,7 +245,7 @@ func (p *pinger) ping(line Line) error {
 	case err == nil:
 		changed = w.ledger.answered(p.id, time.Now())
 	case errors.Is(err, ErrRefused):
-		changed = w.ledger.refused(p.id)
+		changed = w.ledger.refused(p.id, time.Now())
 	}
 	w.mu.Unlock()
 	if changed {

@@ -14,7 +14,7 @@ type Contact struct {
 	// Unreached holds the brokers that do not answer to the controller, or are late. Those that are not suspects as well may be fine: they cannot be told
 	// anything, so nothing that they lead is changed and nothing is given to them.
 	Unreached []cluster.BrokerID
-	// Late holds those of Unreached whose answer is late and may yet come. No set in sync is chosen that relies on one of them: a controller that is cut off
+	// Late holds those of Unreached whose answer is late and may yet come, or that were lost so shortly ago that others may not have noticed. No set in sync is chosen that relies on one of them: a controller that is cut off
 	// itself loses the others one after the other, and must not take the first that is lost for the only one.
 	Late []cluster.BrokerID
 	// Broken holds the pairs of brokers between which nothing passes.
