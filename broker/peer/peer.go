@@ -93,7 +93,7 @@ type link struct {
 func (p *Peers) connect(addr string) (*link, error) { return p.connectWith(addr, p.cfg.Dial) }
 
 func (p *Peers) connectWith(addr string, d dial.Dialer) (*link, error) {
-	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: d, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID), BrokerToken: p.cfg.Token})
+	conn, err := dial.Connect(addr, dial.ClientOptions{Dial: d, ConnectTimeout: dial.BrokerConnectTimeout, ClientID: fmt.Sprintf("broker-%d", p.cfg.BrokerID), BrokerToken: p.cfg.Token})
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,7 @@ func (s *sender) connect() (ottlapb.ControlServiceClient, error) {
 	}
 	if s.conn == nil || s.connAddr != a {
 		s.disconnect()
-		conn, err := dial.Connect(a, dial.ClientOptions{Dial: s.cfg.Dial, ClientID: fmt.Sprintf("controller-%d", s.cfg.ControllerID), BrokerToken: s.cfg.Token})
+		conn, err := dial.Connect(a, dial.ClientOptions{Dial: s.cfg.Dial, ConnectTimeout: dial.BrokerConnectTimeout, ClientID: fmt.Sprintf("controller-%d", s.cfg.ControllerID), BrokerToken: s.cfg.Token})
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -55,6 +56,8 @@ type ClientOptions struct {
 	ClientID string
 	// BrokerToken returns what proves to brokers that the caller is one of their cluster, at each call; nil for callers that are not.
 	BrokerToken func() string
+	// ConnectTimeout is how long one attempt to connect may take, a second at least; 0 means [ConnectTimeout].
+	ConnectTimeout time.Duration
 	// MaxMessageBytes bounds an answer; 0 means a gibibyte.
 	MaxMessageBytes int
 }
@@ -78,7 +81,7 @@ func Connect(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		experimental.WithBufferPool(wire.Pool),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connWindow),
-		grpc.WithConnectParams(connectParams),
+		grpc.WithConnectParams(connectParams(cmp.Or(o.ConnectTimeout, ConnectTimeout))),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDisableServiceConfig(),
