@@ -166,10 +166,10 @@ func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra st
 			if err := f.restore(ctx); err != nil {
 				return fmt.Errorf("after %s, run %d: %w", what.name, run+1, err)
 			}
-			gap, n := f.probe.result()
+			gap, where, n := f.probe.result()
 			gaps, others, failed = append(gaps, gap), append(others, other), failed+n
 			moved += f.moved - epochs
-			fmt.Fprintf(os.Stderr, "%s, run %d: gap %v, %d failed, %v\n", what.name, run+1, gap.Round(time.Millisecond), n, other.Round(time.Millisecond))
+			fmt.Fprintf(os.Stderr, "%s, run %d: gap %v %s, %d failed, %v\n", what.name, run+1, gap.Round(time.Millisecond), where, n, other.Round(time.Millisecond))
 		}
 		slices.Sort(gaps)
 		slices.Sort(others)
@@ -402,6 +402,7 @@ type probe struct {
 	last   [brokersInCluster]time.Time // of the last acknowledgement of each partition
 	acks   [brokersInCluster]int       // since last reset
 	gap    time.Duration               // the longest since then
+	where  string                      // of which partition, and when
 	failed int
 	acked  map[cluster.TopicPartition]map[cluster.Offset]string
 }
@@ -446,8 +447,8 @@ func (b *probe) note(i int32, value string, r producer.Result, err error) {
 		}
 		return
 	}
-	if !b.last[i].IsZero() {
-		b.gap = max(b.gap, now.Sub(b.last[i]))
+	if gap := now.Sub(b.last[i]); !b.last[i].IsZero() && gap > b.gap {
+		b.gap, b.where = gap, fmt.Sprintf("of partition %d, until %s", i, now.Format("15:04:05.000"))
 	}
 	b.last[i] = now
 	b.acks[i]++
@@ -461,11 +462,11 @@ func (b *probe) reset() {
 	b.gap, b.failed = 0, 0
 }
 
-// result returns the longest gap of any partition and how many records failed.
-func (b *probe) result() (time.Duration, int) {
+// result returns the longest gap of any partition, where that was, and how many records failed.
+func (b *probe) result() (gap time.Duration, where string, failed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.gap, b.failed
+	return b.gap, b.where, b.failed
 }
 
 // steady waits until every partition has acknowledged a hundred records more, over at least a second.
