@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/dial"
@@ -117,6 +118,10 @@ func (c *Client) conn(id cluster.BrokerID, lane Lane) (*grpc.ClientConn, string,
 		return nil, "", kerr.NetworkException.With(fmt.Sprintf("broker %d is not in the metadata", id))
 	}
 	cc, err := c.conns.get(b.Addr(), lane)
+	if err == nil && cc.GetState() == connectivity.TransientFailure {
+		// Whoever asks has a reason to think that the broker is back, such as being told that it leads, and pauses between attempts itself.
+		cc.ResetConnectBackoff()
+	}
 	return cc, b.Addr(), err
 }
 

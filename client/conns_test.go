@@ -3,8 +3,15 @@ package client
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/ottla/ottla/proto/dial"
+	"github.com/ottla/ottla/proto/memnet"
+	"github.com/ottla/ottla/proto/ottlapb"
 )
 
 func TestConnectionsAreKeptApartAndRetired(t *testing.T) {
@@ -43,5 +50,40 @@ func TestConnectionsAreKeptApartAndRetired(t *testing.T) {
 	}
 	if _, err := c.get("b1:9092", LaneControl); !errors.Is(err, ErrClosed) {
 		t.Errorf("after close: %v", err)
+	}
+}
+
+// TestABrokerThatIsBackIsReachedAtOnce: gRPC tries again by itself once in a second only, and so long a broker that leads again would get nothing.
+func TestABrokerThatIsBackIsReachedAtOnce(t *testing.T) {
+	for i := range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			net := memnet.New()
+			c := &Client{conns: newConns(&config{dialer: net.Dialer("client")}), meta: &metadata{wake: make(chan struct{}, 1)}}
+			c.meta.view.Store(&view{brokers: []Broker{{ID: 1, Host: "b1", Port: 9092}}})
+			defer func() { _ = c.conns.close() }()
+			if _, _, err := c.OpenProduce(t.Context(), 1); err == nil {
+				t.Fatal("nobody is there")
+			}
+			<-time.After(5*time.Second + time.Duration(i)*100*time.Millisecond)
+			l, err := net.Listen("b1:9092")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := grpc.NewServer(dial.ServerOptions{}.GRPC()...)
+			ottlapb.RegisterProduceServiceServer(s, ottlapb.UnimplementedProduceServiceServer{})
+			done := make(chan error, 1)
+			go func() { done <- s.Serve(l) }()
+			defer func() { s.Stop(); <-done }()
+			back := time.Now()
+			for {
+				if _, _, err := c.OpenProduce(t.Context(), 1); err == nil {
+					break
+				}
+				<-time.After(50 * time.Millisecond)
+			}
+			if d := time.Since(back); d > 100*time.Millisecond {
+				t.Errorf("reached after %v", d)
+			}
+		})
 	}
 }
