@@ -268,7 +268,6 @@ func TestIndexesAreOpenedWhenThereIsSomethingToWrite(t *testing.T) {
 	}
 	must(t, m.Close(t.Context()))
 	m = openOn(t, disk, cfg)
-	l, _ = m.Get(orders)
 	if n := disk.OpenFiles() - before - m.idle.stats().Idle; n != 1 {
 		t.Errorf("%d files are open after a start that may not be closed", n)
 	}
