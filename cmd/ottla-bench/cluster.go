@@ -102,10 +102,13 @@ func (p *processes) run(name string, args ...string) (*exec.Cmd, error) {
 	}
 	defer out.Close()
 	cmd := exec.Command(p.binary, args...)
-	cmd.Env = append(os.Environ(), "LOG_DIR="+filepath.Join(p.dir, name+"-log"))
+	cmd.Env = append(os.Environ(), "LOG_DIR="+p.logs(name))
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd, cmd.Start()
 }
+
+// logs returns the directory in which the process of that name keeps its log.
+func (p *processes) logs(name string) string { return filepath.Join(p.dir, name+"-log") }
 
 // start starts a broker and waits until it says that it serves.
 func (p *processes) start(ctx context.Context, id int) error {

@@ -104,7 +104,7 @@ func (p *failoverPlan) run(ctx context.Context) error {
 	}
 	if p.partitions != "" {
 		fmt.Fprintln(out, "\t\t\t\t\t\t\t")
-		fmt.Fprintln(out, "kill -9 of the controller with partitions\truns\tworst until all are led\tmedian\tworst new controller\t\t\t")
+		fmt.Fprintln(out, "kill -9 of the controller with partitions\truns\tworst until all are led\tmedian\tworst since it was noticed\tmedian\tworst new controller\t")
 		for _, s := range strings.Split(p.partitions, ",") {
 			var n int
 			if _, err := fmt.Sscan(s, &n); err != nil {
@@ -355,7 +355,7 @@ func (p *failoverPlan) manyPartitions(ctx context.Context, dir string, n int, ou
 		}
 		return fmt.Errorf("%d partitions do not get leaders", n)
 	}
-	var all, controllers []time.Duration
+	var all, after, controllers []time.Duration
 	for run := range min(p.runs, 5) {
 		if err := led(-1, true); err != nil {
 			return err
@@ -371,26 +371,62 @@ func (p *failoverPlan) manyPartitions(ctx context.Context, dir string, n int, ou
 		if err := f.signal(id, syscall.SIGKILL); err != nil {
 			return err
 		}
-		for {
-			if next, err := f.controller(ctx); err == nil && next != id {
-				break
-			}
+		next := id
+		for next == id {
 			time.Sleep(5 * time.Millisecond)
+			if c, err := f.controller(ctx); err == nil {
+				next = c
+			}
 		}
 		controllers = append(controllers, time.Since(start))
 		if err := led(id, false); err != nil {
 			return err
 		}
-		all = append(all, time.Since(start))
-		fmt.Fprintf(os.Stderr, "%d partitions, run %d: new controller %v, all led %v\n", n, run+1, controllers[run].Round(time.Millisecond), all[run].Round(time.Millisecond))
+		end := time.Now()
+		noticed, err := f.noticed(next, start)
+		if err != nil {
+			return err
+		}
+		all, after = append(all, end.Sub(start)), append(after, end.Sub(noticed))
+		fmt.Fprintf(os.Stderr, "%d partitions, run %d: noticed %v, new controller %v, all led %v\n", n, run+1,
+			noticed.Sub(start).Round(time.Millisecond), controllers[run].Round(time.Millisecond), all[run].Round(time.Millisecond))
 		if err := f.start(ctx, id); err != nil {
 			return err
 		}
 	}
 	slices.Sort(all)
+	slices.Sort(after)
 	slices.Sort(controllers)
-	fmt.Fprintf(out, "%d\t%d\t%v\t%v\t%v\t\t\t\n", n, len(all), all[len(all)-1].Round(time.Millisecond), all[len(all)/2].Round(time.Millisecond), controllers[len(controllers)-1].Round(time.Millisecond))
+	fmt.Fprintf(out, "%d\t%d\t%v\t%v\t%v\t%v\t%v\t\n", n, len(all), all[len(all)-1].Round(time.Millisecond), all[len(all)/2].Round(time.Millisecond),
+		after[len(after)-1].Round(time.Millisecond), after[len(after)/2].Round(time.Millisecond), controllers[len(controllers)-1].Round(time.Millisecond))
 	return out.Flush()
+}
+
+// noticed returns when a broker found that the controller, which was killed after since, does not answer: its log tells when it had taken its place, and how
+// long that took.
+func (p *processes) noticed(id int, since time.Time) (time.Time, error) {
+	name := filepath.Join(p.logs(fmt.Sprintf("broker-%d", id)), "controller.log")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "the controller does not answer and is replaced") {
+			continue
+		}
+		stamp, _, _ := strings.Cut(line, "]")
+		at, err := time.ParseInLocation("[2006-01-02 15:04:05,000", stamp, time.Local)
+		_, rest, _ := strings.Cut(line, "took=")
+		took, _, _ := strings.Cut(rest, " ")
+		d, err2 := time.ParseDuration(took)
+		if err := errors.Join(err, err2); err != nil {
+			return time.Time{}, fmt.Errorf("read %s: %w", name, err)
+		}
+		if at.After(since) {
+			return at.Add(-d), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s does not tell when broker %d noticed that the controller was gone", name, id)
 }
 
 // probe is the producer, and what it was told.
