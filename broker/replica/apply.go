@@ -16,7 +16,7 @@ import (
 // orderRefused is logged when an order is not carried out, as a whole or for a partition.
 const orderRefused = "order of the controller refused"
 
-// refusals logs which partitions of an order it was not carried out for.
+// refusals logs which partitions of an order it was not carried out for, unless it had been before.
 type refusals struct {
 	log    hclog.Logger
 	sender Sender
@@ -25,7 +25,7 @@ type refusals struct {
 }
 
 func (r *refusals) outcome(o PartitionOutcome, e cluster.LeaderEpoch, err error) {
-	if o.Code != kerr.None && r.lines.next() {
+	if o.Code != kerr.None && !errors.Is(err, state.ErrCarriedOut) && r.lines.next() {
 		r.log.Warn(r.text, "partition", o.TopicPartition.String(), "code", o.Code.Name(), "controller", int32(r.sender.ControllerID),
 			"controller-epoch", int32(r.sender.ControllerEpoch), "leader-epoch", int32(e), "error", err)
 	}

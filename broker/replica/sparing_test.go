@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/ottla/ottla/broker/vfs"
+	"github.com/ottla/ottla/proto/kerr"
 )
 
 func TestManyLinesOfOneKindAreCutShort(t *testing.T) {
@@ -27,5 +30,19 @@ func TestManyLinesOfOneKindAreCutShort(t *testing.T) {
 		if out.String() != want {
 			t.Errorf("%d lines are logged as\n%s", lines, out.String())
 		}
+	}
+}
+
+// TestOrdersThatWereCarriedOutAlreadyAreNoNews: every new controller repeats all orders.
+func TestOrdersThatWereCarriedOutAlreadyAreNoNews(t *testing.T) {
+	var out bytes.Buffer
+	b := startBroker(t, vfs.NewMem())
+	b.m.cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true})
+	b.lead(3, self)
+	if got := b.order(b.state(self, 3, self)); got != kerr.StaleControllerEpoch || out.Len() != 0 {
+		t.Errorf("the same again: %v, logged\n%s", got, &out)
+	}
+	if b.order(b.state(self, 2, self)); !strings.Contains(out.String(), orderRefused) {
+		t.Errorf("an older one: logged\n%s", &out)
 	}
 }

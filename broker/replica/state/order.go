@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -40,6 +41,9 @@ func (s *PartitionState) malformed() bool {
 	return !slices.Contains(s.Replicas, s.Leader) || !slices.Contains(s.ISR, s.Leader)
 }
 
+// ErrCarriedOut says that the replica has the state already. A new controller repeats all states, so this is no sign of trouble.
+var ErrCarriedOut = errors.New("carried out already")
+
 // Judge decides whether a broker may apply a state that a LeaderAndIsr order names (F§2.10 rule 3). own and known are the replica's standing and
 // topic id; own is nil for a partition that the broker does not hold. A state with the epoch that own has passes only if it can fill in the
 // topic id. The error explains the code; it may be nil.
@@ -64,7 +68,10 @@ func Judge(self cluster.BrokerID, own *Standing, known cluster.TopicID, s *Parti
 	if own == nil {
 		return kerr.None, nil
 	}
-	if s.LeaderEpoch < own.Epoch || s.LeaderEpoch == own.Epoch && (s.TopicID.IsZero() || !known.IsZero()) {
+	switch {
+	case s.LeaderEpoch == own.Epoch && (s.TopicID.IsZero() || !known.IsZero()):
+		return kerr.StaleControllerEpoch, ErrCarriedOut
+	case s.LeaderEpoch < own.Epoch:
 		return kerr.StaleControllerEpoch, fmt.Errorf("leader epoch %d, have %d", s.LeaderEpoch, own.Epoch)
 	}
 	return kerr.None, nil
