@@ -194,7 +194,9 @@ func (f *fetcher) lose() {
 	}
 }
 
-// maxPlaced bounds how many partitions one request sets or forgets; the rest comes with the next one.
+// maxPlaced bounds how many partitions one request sets or forgets. More that are new to the session come with the next request. Those that the session
+// has and that do not stand where the leader takes them to stand must not wait for that, because each request says that all was appended that was sent: if
+// there are more of them, the session ends, and another one begins.
 const maxPlaced = 2000
 
 // plan builds the next request and returns how many partitions are copied, and when the first of those that wait is due; zero if none does.
@@ -203,7 +205,7 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 		BrokerEpoch: f.epoch(), MaxWait: f.settings.MaxWait, MinBytes: f.settings.MinBytes, MaxBytes: f.settings.MaxBytes,
 		PartitionMaxBytes: f.settings.PartitionMaxBytes,
 	}
-	dropped, partial := false, false
+	dropped, partial, misplaced := false, false, false
 	for _, t := range f.order {
 		if !t.p.follows(t.Epoch) {
 			f.drop(t)
@@ -229,6 +231,7 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 		}
 		if len(req.Set) == maxPlaced {
 			partial = true
+			misplaced = misplaced || t.InSession && !t.Placed
 			continue
 		}
 		f.place(t, req)
@@ -236,10 +239,13 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 	if dropped {
 		f.sort()
 	}
-	n := min(len(f.forget), maxPlaced)
-	req.Forget, f.forget = f.forget[:n:n], f.forget[n:]
+	if misplaced || len(f.forget) > maxPlaced {
+		f.lose()
+		return f.plan(now) // nothing is in the session now
+	}
+	req.Forget, f.forget = f.forget, nil
 	switch {
-	case partial || len(f.forget) > 0:
+	case partial:
 		req.MaxWait = 0
 	case !next.IsZero():
 		req.MaxWait = min(req.MaxWait, max(next.Sub(now), time.Millisecond))

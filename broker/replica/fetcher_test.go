@@ -485,6 +485,76 @@ func TestTheNumberOfFetchersChanges(t *testing.T) {
 	})
 }
 
+// A request says that all was appended that the leader has sent, except for the partitions that it places anew or forgets. So none may be left over for the
+// next request, however many have failed or have got another role.
+func TestNothingIsClaimedOfPartitionsThatDoNotFitIntoARequest(t *testing.T) {
+	const n = maxPlaced + 300
+	for name, spoil := range map[string]func(s *stage, all []PartitionState) cluster.Offset{
+		"their records cannot be appended": func(*stage, []PartitionState) cluster.Offset { return 7 },
+		"they have lost their leader": func(s *stage, all []PartitionState) cluster.Offset {
+			for i := range all {
+				all[i].Leader, all[i].LeaderEpoch = cluster.NoBroker, 6
+			}
+			s.order(all...)
+			return 0
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, nil, func(s *stage) {
+				all := make([]PartitionState, n)
+				for i := range all {
+					all[i] = s.b.state(2, 5, 1, 2, 3)
+					all[i].TopicPartition.Partition = int32(i + 1)
+				}
+				s.next().answer <- &wire.FetchResponse{}
+				s.next()
+				s.order(all...)
+				session := map[cluster.TopicPartition]cluster.Offset{} // where the leader takes the follower to be
+				resets := s.resets.Load()
+				next := func() exchange {
+					x := s.next()
+					if r := s.resets.Load(); r != resets {
+						resets = r
+						clear(session)
+					}
+					for _, tp := range x.req.Forget {
+						delete(session, tp)
+					}
+					for _, set := range x.req.Set {
+						session[set.TopicPartition] = set.Offset
+					}
+					for tp, offset := range session {
+						if p, _ := s.m.Partition(tp); offset > p.LogEndOffset() {
+							t.Fatalf("the follower says that it has %s up to %d, and it ends at %d", tp, offset, p.LogEndOffset())
+						}
+					}
+					return x
+				}
+				x := next()
+				for len(session) < n+1 {
+					x.answer <- &wire.FetchResponse{}
+					x = next()
+				}
+				offset := spoil(s, all)
+				answer := &wire.FetchResponse{Topics: []wire.FetchTopic{{Name: orders0.Topic}}}
+				batch := sent(t, 0, 1, 5)
+				for tp := range session {
+					session[tp] = 1
+					a := wire.FetchPartition{Index: tp.Partition, HighWatermark: 1, Records: batch}
+					if tp != orders0 {
+						a.FetchOffset = offset
+					}
+					answer.Topics[0].Partitions = append(answer.Topics[0].Partitions, a)
+				}
+				x.answer <- answer
+				for range 5 {
+					next().answer <- &wire.FetchResponse{}
+				}
+			})
+		})
+	}
+}
+
 func TestAFailedDiskEndsFollowing(t *testing.T) {
 	play(t, nil, func(s *stage) {
 		x := s.next()
