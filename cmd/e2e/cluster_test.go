@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -87,6 +88,32 @@ func (v *subject) send(s syscall.Signal) {
 	if v.runningLocked() {
 		_ = v.cmd.Process.Signal(s) // it may have ended this moment
 	}
+}
+
+// starve leaves a process that runs no more file descriptors than it has open, until undo.
+func (v *subject) starve() (undo func(), err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.runningLocked() {
+		return func() {}, nil
+	}
+	pid := strconv.Itoa(v.cmd.Process.Pid)
+	prlimit := func(args ...string) (string, error) {
+		out, err := exec.Command("prlimit", append(args, "--pid", pid)...).CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	before, err := prlimit("--nofile", "--output", "SOFT", "--noheadings")
+	if err != nil {
+		return nil, fmt.Errorf("prlimit: %w: %s", err, before)
+	}
+	open, err := os.ReadDir(filepath.Join("/proc", pid, "fd"))
+	if err != nil {
+		return nil, err
+	}
+	if out, err := prlimit(fmt.Sprintf("--nofile=%d:", len(open))); err != nil {
+		return nil, fmt.Errorf("prlimit: %w: %s", err, out)
+	}
+	return func() { _, _ = prlimit("--nofile=" + before + ":") }, nil // it may have ended meanwhile
 }
 
 // await waits for the end of the process and returns its exit code, -1 after a signal.

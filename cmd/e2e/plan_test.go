@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +13,13 @@ import (
 // evil is a kind of fault.
 type evil string
 
-// The faults of a process, of ZooKeeper and of the network. Those of the network come last, and are left out where there is no lab.
+// The faults of a process, of ZooKeeper and of the network.
 const (
 	kill            evil = "kill -9"
 	stop            evil = "stop"
 	pause           evil = "pause"
 	blink           evil = "blink"
+	starve          evil = "no file descriptors left"
 	killAll         evil = "kill -9 all brokers"
 	zookeeperKill   evil = "kill -9 ZooKeeper"
 	zookeeperPause  evil = "pause ZooKeeper"
@@ -29,6 +31,7 @@ const (
 	cutAcknowledged evil = "cut one way to clients"
 )
 
+// networkEvil needs a lab, starve the command prlimit.
 var (
 	evils       = []evil{kill, kill, killAll, stop, pause, pause, blink, zookeeperKill, zookeeperPause}
 	networkEvil = []evil{cutPeer, cutOneWay, cutPeers, cutZooKeeper, cutIsland, cutAcknowledged}
@@ -93,12 +96,9 @@ type planner struct {
 	bag     []evil
 }
 
-func newPlanner(seed uint64, session time.Duration, network bool) *planner {
-	p := &planner{rng: rand.New(rand.NewPCG(seed, 0)), session: session, evils: evils}
-	if network {
-		p.evils = append(append([]evil{}, evils...), networkEvil...)
-	}
-	return p
+// newPlanner returns a planner that takes these kinds besides evils.
+func newPlanner(seed uint64, session time.Duration, more ...evil) *planner {
+	return &planner{rng: rand.New(rand.NewPCG(seed, 0)), session: session, evils: slices.Concat(evils, more)}
 }
 
 // between returns a time between two multiples of the session timeout, in whole milliseconds.
@@ -149,20 +149,20 @@ func (p *planner) next() attack {
 }
 
 func TestTheSameSeedPlansTheSameAttacks(t *testing.T) {
-	plan := func(seed uint64, network bool) (out []attack) {
-		p := newPlanner(seed, 3*time.Second, network)
+	plan := func(seed uint64, more ...evil) (out []attack) {
+		p := newPlanner(seed, 3*time.Second, more...)
 		for range 40 {
 			out = append(out, p.next())
 		}
 		return out
 	}
-	if !reflect.DeepEqual(plan(1, true), plan(1, true)) || reflect.DeepEqual(plan(1, true), plan(2, true)) {
+	if !reflect.DeepEqual(plan(1), plan(1)) || reflect.DeepEqual(plan(1), plan(2)) {
 		t.Error("plans do not follow from their seeds")
 	}
-	for _, network := range []bool{false, true} {
+	for _, more := range [][]evil{nil, networkEvil, {starve}} {
 		seen := map[evil]bool{}
 		pairs := 0
-		for _, a := range plan(3, network) {
+		for _, a := range plan(3, more...) {
 			for _, f := range a.faults {
 				seen[f.evil] = true
 			}
@@ -173,12 +173,8 @@ func TestTheSameSeedPlansTheSameAttacks(t *testing.T) {
 				}
 			}
 		}
-		want := 7
-		if network {
-			want += len(networkEvil)
-		}
-		if len(seen) != want || pairs == 0 {
-			t.Errorf("with a network %v: kinds %v, %d pairs", network, seen, pairs)
+		if len(seen) != 7+len(more) || pairs == 0 {
+			t.Errorf("with %v as well: kinds %v, %d pairs", more, seen, pairs)
 		}
 	}
 }

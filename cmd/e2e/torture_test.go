@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func tortureTopic(partition int) cluster.TopicPartition {
 }
 
 // TestTorture does to three brokers and ZooKeeper, as processes, one evil after the other and sometimes two at a time: kill -9, SIGSTOP for longer than
-// the session, orderly stops, the same to ZooKeeper, and cuts of the network between two or from everybody. Producers write with idempotence and
+// the session, orderly stops, the same to ZooKeeper, no descriptors left, and cuts of the network between two or from everybody. Producers write with idempotence and
 // acks=all to partitions with three replicas and min.insync.replicas=2, and a consumer reads along. After each attack all replicas must get in sync again, and in
 // the end the history must have no anomaly and the replicas the same bytes.
 //
@@ -79,7 +80,14 @@ func TestTorture(t *testing.T) {
 	run.cluster = newCluster(t, dir, l, tortureSession)
 	run.prepare()
 	run.work()
-	plan := newPlanner(seed, tortureSession, l != nil)
+	var more []evil
+	if l != nil {
+		more = networkEvil
+	}
+	if _, err := exec.LookPath("prlimit"); err == nil {
+		more = append(slices.Clone(more), starve)
+	}
+	plan := newPlanner(seed, tortureSession, more...)
 	for time.Since(run.start) < duration {
 		run.attack(plan.next())
 	}
@@ -338,6 +346,10 @@ func (r *torture) do(f fault, id, peer int) (undo func()) {
 			<-time.After(f.hold / 3)
 		}
 		return func() {}
+	case starve:
+		undo, err := b.starve()
+		must(err)
+		return undo
 	case killAll:
 		for _, b := range r.cluster.brokers {
 			b.send(syscall.SIGKILL)
