@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -17,6 +19,8 @@ type wireOwner interface {
 	handshaken(r handshakeReply, sent time.Time) error
 	// answered reports that a request sent at the given time has been answered.
 	answered(sent time.Time)
+	// silent reports that the server has said nothing for longer than it may: to the handshake, or after it.
+	silent(handshake bool)
 	// watching reports whether somebody wants a watch set by a read of this path (with the chroot).
 	watching(path string, children bool) bool
 	// readTimeout is how long a silent server is waited for.
@@ -136,12 +140,16 @@ func (c *wireConn) Read(p []byte) (int, error) {
 // nextFrame reads a frame, checks it and notes what it tells.
 func (c *wireConn) nextFrame() error {
 	var head [4]byte
-	if _, err := io.ReadFull(c.in, head[:]); err != nil {
-		return err
-	}
+	_, err := io.ReadFull(c.in, head[:])
 	c.mu.Lock()
 	established := c.established
 	c.mu.Unlock()
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.owner.silent(!established)
+		}
+		return err
+	}
 	n, low, high := int(binary.BigEndian.Uint32(head[:])), replyHeaderSize, maxFrame
 	if !established {
 		low, high = 1, maxHandshake
@@ -155,7 +163,6 @@ func (c *wireConn) nextFrame() error {
 	if _, err := io.CopyN(&frame, c.in, int64(n)); err != nil {
 		return err
 	}
-	var err error
 	if established {
 		err = c.onReply(frame.Bytes()[4:])
 	} else {

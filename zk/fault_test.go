@@ -46,6 +46,44 @@ func TestAHungServerCostsNeitherTheSessionNorMuchTime(t *testing.T) {
 	}
 }
 
+// TestAHungServerIsLeftAloneWhileTheOthersElect lets a session's server hang, and the others refuse everybody until they have elected a leader: the time that is left of the session
+// must go to them.
+func TestAHungServerIsLeftAloneWhileTheOthersElect(t *testing.T) {
+	const notice = 3 * time.Second // half of the session timeout
+	for _, election := range []time.Duration{notice, 3500 * time.Millisecond, 4100 * time.Millisecond} {
+		newLab(t, func(t *testing.T, l *lab) {
+			relays := map[string]*relay{"a": l.relay("a"), "b": l.relay("b"), "c": l.relay("c")}
+			c := l.open("a:2181,b:2181,c:2181")
+			s := c.Session()
+			if err := s.Sync(t.Context(), "/"); err != nil {
+				t.Fatal(err)
+			}
+			var others []*relay
+			for _, r := range relays {
+				if r.requests() > 0 {
+					r.set(mute)
+				} else {
+					r.set(refuse)
+					others = append(others, r)
+				}
+			}
+			began := time.Now()
+			time.AfterFunc(election, func() {
+				for _, r := range others {
+					r.set(pass)
+				}
+			})
+			if err := s.Sync(t.Context(), "/"); err != nil { // a read: repeated over reconnections
+				t.Errorf("others lead after %v, and the session did not get to them: %v", election, err)
+			}
+			if d := time.Since(began); len(others) != 2 || d > election+500*time.Millisecond || c.Session() != s {
+				t.Errorf("others (%d) lead after %v, and it took %v to get to them", len(others), election, d)
+			}
+			l.shut(c, relays["a"], relays["b"], relays["c"])
+		})
+	}
+}
+
 func TestOpenGetsPastAServerThatAcceptsAndSaysNothing(t *testing.T) {
 	newLab(t, func(t *testing.T, l *lab) {
 		a, b := l.relay("a"), l.relay("b")

@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// Pauses between attempts at one server. They double from the first to the second.
+// Pauses between attempts at one server. They double from the first to the second, which is short beside the second or so that an ensemble takes to elect a leader: nothing can be
+// written meanwhile, and a server that refuses costs little.
 const (
 	minHostPause = 50 * time.Millisecond
-	maxHostPause = time.Second
+	maxHostPause = 250 * time.Millisecond
 )
 
 // hosts chooses which server to try next, and when. It replaces the library's provider, which resolves names once, and
 // waits a whole second after each round even when there is only one server.
 //
 // Of the servers that have rested, the one after the last in the list comes first; each attempt that does not lead to a session doubles its rest, with
-// jitter; none is ever given up.
+// jitter; one that does not answer at all rests longer than one that refuses; none is ever given up.
 type hosts struct {
 	stopped func() bool // true once the session is over
 
@@ -85,6 +86,15 @@ func (h *hosts) Connected() {
 	if h.current != nil {
 		h.current.failures = 0
 		h.current.rested = time.Now().Add(minHostPause)
+	}
+}
+
+// silent notes that the current server does not answer. Where there are others it rests for so long at least.
+func (h *hosts) silent(rest time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if until := time.Now().Add(rest); h.current != nil && len(h.list) > 1 && h.current.rested.Before(until) {
+		h.current.rested = until
 	}
 }
 

@@ -76,6 +76,7 @@ const (
 	pass    mode = iota // forward both ways
 	mute                // accept connections and requests, forward nothing
 	halfway             // forward requests, swallow answers
+	refuse              // accept connections and close them, as a server that knows no leader does
 )
 
 // relay stands between a client and the server and can fail in ways that a network cannot.
@@ -151,6 +152,10 @@ func (r *relay) close() {
 
 // serve forwards one connection.
 func (r *relay) serve(client net.Conn) {
+	if r.get() == refuse {
+		_ = client.Close()
+		return
+	}
 	server, err := r.lab.net.Dialer("relay")(context.Background(), "zk:2181")
 	if err != nil {
 		_ = client.Close()

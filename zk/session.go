@@ -58,9 +58,9 @@ type identity struct {
 
 // link is how a session stands with the network.
 type link struct {
-	wire   *wireConn // the current connection
-	failed int       // connections in a row that ended before the handshake did
-	err    error     // why the last attempt to connect failed
+	wire *wireConn // the current connection
+	mute int       // servers in a row that did not answer the attempt to connect or the handshake; those that refuse do not count
+	err  error     // why the last attempt to connect failed
 }
 
 // newSession starts to ask for a session. It returns at once.
@@ -150,14 +150,27 @@ func (s *Session) readTimeout() time.Duration {
 	return s.cfg.SessionTimeout / 2
 }
 
-// handshakeTimeout bounds the handshake: briefly at first, since a server that hangs would otherwise cost the session
-// although others are well, and longer after each failure, since creating a session takes a busy ensemble its time.
-func (s *Session) handshakeTimeout() time.Duration {
+// timeouts bound an attempt to connect, and the handshake: briefly at first, since a server that hangs would otherwise cost the session although others are
+// well, and longer after each that was not answered in time, since creating a session takes a busy ensemble its time. Attempts to connect get longer half as fast:
+// one that began at a bad moment is over sooner when it is given up and begun again than when the system repeats it.
+func (s *Session) timeouts() (connect, handshake time.Duration) {
 	s.mu.Lock()
-	failed := s.link.failed
+	mute := s.link.mute
 	s.mu.Unlock()
 	base := min(max(s.cfg.SessionTimeout/6, 250*time.Millisecond), time.Second)
-	return max(min(base<<min(failed, 5), s.cfg.SessionTimeout/2), base)
+	bound := func(doubled int) time.Duration { return max(min(base<<min(doubled, 5), s.cfg.SessionTimeout/2), base) }
+	return bound(mute / 2), bound(mute)
+}
+
+// silent implements wireOwner: the server is left alone for a while, so that while the others elect a leader, which takes them a second or so, most of the lease that is
+// left is not spent on one that does not answer.
+func (s *Session) silent(handshake bool) {
+	s.hosts.silent(s.readTimeout() / 2)
+	if handshake {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.link.mute++
+	}
 }
 
 // dial is the library's dialer. It is the gate: after the end of the session nothing is dialled any more.
@@ -176,14 +189,17 @@ func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, 
 	if err := s.hosts.pause(ctx); err != nil {
 		return nil, ErrClosed
 	}
-	limit := min(max(s.cfg.SessionTimeout/3, 250*time.Millisecond), 3*time.Second)
-	dialCtx, cancel := context.WithTimeout(ctx, limit)
+	connect, handshake := s.timeouts()
+	dialCtx, cancel := context.WithTimeout(ctx, connect)
 	defer cancel()
 	conn, err := s.cfg.Dial(dialCtx, network, addr)
 	if err != nil {
+		if errors.Is(dialCtx.Err(), context.DeadlineExceeded) {
+			s.silent(true)
+		}
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
-	wire, err := newWireConn(conn, s, s.handshakeTimeout())
+	wire, err := newWireConn(conn, s, handshake)
 	if err != nil {
 		_ = conn.Close() // the connection is of no use, its own fate neither
 		return nil, err
@@ -195,7 +211,6 @@ func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, 
 		return nil, ErrClosed
 	}
 	s.link.wire = wire
-	s.link.failed++ // until its handshake is answered
 	return wire, nil
 }
 
@@ -203,7 +218,7 @@ func (s *Session) dialOne(ctx context.Context, network, addr string) (net.Conn, 
 func (s *Session) handshaken(r handshakeReply, sent time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.link.failed = 0
+	s.link.mute = 0
 	switch {
 	case r.id == 0 && s.who.id == 0:
 		return errors.New("the server refuses to grant a session")
