@@ -81,6 +81,10 @@ func (a *alterer) alter(ctx context.Context, e znode.Entity, validateOnly bool, 
 		return kerr.RequestTimedOut.With("Other changes of settings are under way.")
 	}
 	values, err := after(ctx)
+	if err != nil && unknownOutcome(err) { // between two sessions, for example
+		a.settings.log.Warn("settings cannot be changed while ZooKeeper does not answer", "entity", e.String(), "error", err)
+		return kerr.RequestTimedOut.With("ZooKeeper cannot be reached at the moment; the settings have not changed.")
+	}
 	if err == nil && !validateOnly {
 		err = a.settings.store().SetConfig(ctx, e, values)
 	}

@@ -347,6 +347,28 @@ func TestAnInvalidChangeChangesNothing(t *testing.T) {
 	})
 }
 
+// TestSettingsWhileZooKeeperIsAway wants a broker without a session to say that nothing was changed, and that to be so.
+func TestSettingsWhileZooKeeperIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := Start(t, Options{})
+		cl := c.Client(t)
+		createTopic(t, cl, "events", 1, nil)
+		mustAlter(t, cl, topicResource, "events", "retention.ms=5000")
+		c.StopZooKeeper(t)
+		<-time.After(time.Minute) // virtual: the session is over
+		const want = "REQUEST_TIMED_OUT: ZooKeeper cannot be reached at the moment; the settings have not changed."
+		if err := alter(t, cl, topicResource, "events", "retention.ms=6000"); fmt.Sprint(err) != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		c.StartZooKeeper(t)
+		<-time.After(time.Minute)
+		if got := setting(t, cl, topicResource, "events", "retention.ms"); got != "5000 DYNAMIC_TOPIC_CONFIG" {
+			t.Errorf("retention.ms is %q", got)
+		}
+		mustAlter(t, cl, topicResource, "events", "retention.ms=6000")
+	})
+}
+
 func TestListsAreAddedToAndTakenFrom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := Start(t, Options{})
