@@ -7,7 +7,7 @@ FUZZTIME ?= 10s
 TOTAL ?= 1000000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: bench-compaction bench-log sim torture kill-rounds build run test race lint check bench bench-zookeeper bench-failover bench-replication fuzz proto fix e2e
+.PHONY: bench-compaction bench-log sim torture ensemble kill-rounds build run test race lint check bench bench-zookeeper bench-failover bench-replication fuzz proto fix e2e
 
 build: ## build bin/ottla, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ottla ./cmd/ottla
@@ -59,6 +59,10 @@ TORTURE ?= 30m
 torture: ## three brokers and ZooKeeper as processes, killed, paused, stopped and cut from one another for TORTURE; as root, or without the cuts
 	OTTLA_TORTURE=$(TORTURE) $(GO) test -count=1 -timeout 0 -run 'TestTorture$$' -v ./cmd/e2e
 
+RUNS ?= 10
+ensemble: ## what brokers make of an ensemble of Apache's ZooKeeper whose servers are killed and stopped, RUNS times; needs Java and Debian's package zookeeper
+	OTTLA_REQUIRE_ZOOKEEPER=1 OTTLA_E2E_ENSEMBLE=1 $(GO) test -count=$(RUNS) -timeout 0 -run 'TestEnsemble$$' -v ./cmd/e2e
+
 sim: ## simulate clusters with faults for TOTAL steps; SEED and STEPS tell all that happens to one of them
 	OTTLA_SIM_SEED=$(SEED) OTTLA_SIM_STEPS=$(STEPS) OTTLA_SIM_TOTAL=$(TOTAL) $(GO) test -count=1 -run TestClustersKeepTheirPromises -v ./controller/sim
 
@@ -78,5 +82,5 @@ fix: ## format everything
 	gofmt -w $$(git ls-files '*.go')
 	cd proto && $(BUF) format -w
 
-e2e: ## real processes on a real disk; a million lines through the console tools, undisturbed and with kill -9 in mid-load
-	OTTLA_E2E_LINES=1000000 OTTLA_TORTURE=75s $(GO) test -count=1 -timeout 30m ./cmd/e2e
+e2e: ## real processes on a real disk; a million lines through the console tools, undisturbed and with kill -9 in mid-load; torture; an ensemble of ZooKeeper, where it is installed
+	OTTLA_E2E_LINES=1000000 OTTLA_TORTURE=75s OTTLA_E2E_ENSEMBLE=1 $(GO) test -count=1 -timeout 30m ./cmd/e2e

@@ -138,8 +138,8 @@ func (v *subject) Kill()         { v.send(syscall.SIGKILL); v.await(10 * time.Se
 func (v *subject) Freeze() error { v.send(syscall.SIGSTOP); return nil }
 func (v *subject) Thaw() error   { v.send(syscall.SIGCONT); return nil }
 
-// ensemble is ZooKeeper, the embedded server or Apache's.
-type ensemble interface {
+// zooKeeper is one server, the embedded one or Apache's.
+type zooKeeper interface {
 	Run() error
 	Kill()
 	Freeze() error
@@ -150,8 +150,8 @@ type ensemble interface {
 type tortured struct {
 	t         *testing.T
 	dir       string
-	lab       *lab // nil when everything is on the loopback interface
-	zookeeper ensemble
+	lab       *lab      // nil when everything is on the loopback interface
+	zookeeper zooKeeper // nil when it is an ensemble
 	zkAddr    string
 	brokers   []*subject // 0 is broker 1
 	addrs     []string
@@ -190,17 +190,23 @@ func newCluster(t *testing.T, dir string, l *lab, session time.Duration) *tortur
 			t.Fatal(err)
 		}
 	}
+	c.startBrokers(session)
+	return c
+}
+
+// startBrokers starts three brokers.
+func (c *tortured) startBrokers(session time.Duration) {
+	c.t.Helper()
 	for id := 1; id <= 3; id++ {
 		addr := net.JoinHostPort(c.host(id), c.port(9092))
 		name := fmt.Sprintf("broker-%d", id)
-		props := writeFile(t, name+".properties", "broker.id="+strconv.Itoa(id), "listeners=PLAINTEXT://"+addr, "log.dirs="+filepath.Join(dir, name), "zookeeper.connect="+c.zkAddr,
+		props := writeFile(c.t, name+".properties", "broker.id="+strconv.Itoa(id), "listeners=PLAINTEXT://"+addr, "log.dirs="+filepath.Join(c.dir, name), "zookeeper.connect="+c.zkAddr,
 			fmt.Sprintf("zookeeper.session.timeout.ms=%d", session.Milliseconds()), "replica.lag.time.max.ms=4000", "replica.socket.timeout.ms=2000", "controller.socket.timeout.ms=3000",
 			"auto.create.topics.enable=false")
 		c.addrs = append(c.addrs, addr)
 		c.brokers = append(c.brokers, c.process(id, name, "broker", props))
 		c.brokers[id-1].start()
 	}
-	return c
 }
 
 // host is the address of a node of the lab, or of the loopback interface.

@@ -130,6 +130,7 @@ type torture struct {
 	reading   sync.WaitGroup
 	unread    context.CancelFunc
 	position  [torturePartitions]atomic.Int64 // of the consumer
+	acked     [torturePartitions]pace         // acknowledgements of all producers
 }
 
 // logf logs with the time since the start.
@@ -139,9 +140,10 @@ func (r *torture) logf(format string, args ...any) {
 }
 
 // dial connects a client.
-func (r *torture) dial() *client.Client {
+func (r *torture) dial(options ...client.Option) *client.Client {
 	r.t.Helper()
-	cl, err := client.Dial(r.t.Context(), strings.Join(r.cluster.addrs, ","), client.BootstrapTimeout(time.Minute), client.RequestTimeout(3*time.Second))
+	options = append([]client.Option{client.BootstrapTimeout(time.Minute), client.RequestTimeout(3 * time.Second)}, options...)
+	cl, err := client.Dial(r.t.Context(), strings.Join(r.cluster.addrs, ","), options...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -252,6 +254,7 @@ func (r *torture) produce(ctx context.Context, w *worker) {
 				return
 			}
 			s.Acked(res.Offset)
+			r.acked[tp.Partition].step()
 		})
 		if err != nil {
 			s.Failed(err)
@@ -385,8 +388,8 @@ func (r *torture) do(f fault, id, peer int) (undo func()) {
 	return nil
 }
 
-// judge ends the work and compares what everybody saw.
-func (r *torture) judge() {
+// judge ends the work, compares what everybody saw, and returns the verdict on what clients saw.
+func (r *torture) judge() history.Report {
 	r.t.Helper()
 	for _, w := range r.producers {
 		w.stop()
@@ -436,6 +439,7 @@ func (r *torture) judge() {
 	if r.logf("%v", report); len(report.Anomalies) > 0 || report.Acked == 0 {
 		r.t.Error("the history has anomalies, or nothing was acknowledged")
 	}
+	return report
 }
 
 // ends returns where the partitions end, when two readings agree.

@@ -1,4 +1,4 @@
-// Package apachezk starts a real Apache ZooKeeper server, one node, for tests: what the code does must hold against the
+// Package apachezk starts real Apache ZooKeeper servers, one or an ensemble, for tests: what the code does must hold against the
 // real thing, not only against the embedded server.
 package apachezk
 
@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,6 @@ const TickTime = 100 * time.Millisecond
 type Server struct {
 	addr   string
 	dir    string
-	port   int
 	inside []string
 
 	mu  sync.Mutex
@@ -56,24 +56,46 @@ func StartServer(tb testing.TB) *Server {
 // ip netns exec NAME.
 func StartServerAt(tb testing.TB, host string, inside ...string) *Server {
 	tb.Helper()
-	if why := missing(); why != "" {
-		if os.Getenv(RequireEnv) != "" {
-			tb.Fatalf("%s is set, but %s", RequireEnv, why)
-		}
-		tb.Skipf("no Apache ZooKeeper here: %s (set %s to make this a failure)", why, RequireEnv)
-	}
-	s := &Server{dir: tb.TempDir(), port: freePort(tb), inside: inside, out: new(lockedBuffer)}
-	s.addr = fmt.Sprintf("%s:%d", host, s.port)
-	conf := fmt.Sprintf("dataDir=%s\nclientPort=%d\nclientPortAddress=%s\ntickTime=%d\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\nforceSync=no\n",
-		s.dir, s.port, host, TickTime.Milliseconds())
-	if err := os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(conf), 0o600); err != nil {
+	require(tb)
+	s := newServer(tb, host, freePorts(tb, 1)[0], TickTime)
+	s.inside = inside
+	if err := s.Run(); err != nil {
 		tb.Fatal(err)
 	}
-	if err := s.Run(); err != nil {
+	return s
+}
+
+// require skips the test, or fails it, where there is no Java or no ZooKeeper.
+func require(tb testing.TB) {
+	tb.Helper()
+	why := missing()
+	switch {
+	case why == "":
+	case os.Getenv(RequireEnv) != "":
+		tb.Fatalf("%s is set, but %s", RequireEnv, why)
+	default:
+		tb.Skipf("no Apache ZooKeeper here: %s (set %s to make this a failure)", why, RequireEnv)
+	}
+}
+
+// newServer makes a server that does not run yet, with more lines for its configuration. It is stopped when the test ends.
+func newServer(tb testing.TB, host string, port int, tick time.Duration, more ...string) *Server {
+	tb.Helper()
+	s := &Server{dir: tb.TempDir(), addr: net.JoinHostPort(host, strconv.Itoa(port)), out: new(lockedBuffer)}
+	lines := append([]string{
+		"dataDir=" + s.dir, fmt.Sprint("clientPort=", port), "clientPortAddress=" + host, fmt.Sprint("tickTime=", tick.Milliseconds()), "maxSessionTimeout=60000", "maxClientCnxns=0",
+		"admin.enableServer=false", "4lw.commands.whitelist=*", "forceSync=no",
+	}, more...)
+	if err := s.write("zoo.cfg", strings.Join(lines, "\n")+"\n"); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Kill)
 	return s
+}
+
+// write writes a file into the server's directory.
+func (s *Server) write(name, content string) error {
+	return os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600)
 }
 
 // missing says what is not installed, or nothing.
@@ -87,26 +109,36 @@ func missing() string {
 	return ""
 }
 
-// freePort returns a port nobody listens on at the moment.
-func freePort(tb testing.TB) int {
+// freePorts returns ports nobody listens on at the moment.
+func freePorts(tb testing.TB, n int) (ports []int) {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer func() { _ = l.Close() }() // after the last, so that they differ
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports
 }
+
+// Output returns what the server has printed so far, over all its runs.
+func (s *Server) Output() string { return s.out.String() }
 
 // Addr returns host:port.
 func (s *Server) Addr() string { return s.addr }
 
-// Run starts the server, again after Kill, with the same data, and waits until it serves.
+// Run starts the server, again after Kill, with the same data, and waits until it serves; one that runs is left alone. One of an ensemble serves once most of them run.
 func (s *Server) Run() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cmd != nil {
+		return nil
+	}
 	command := append(slices.Clone(s.inside), "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no",
-		"-cp", "/etc/zookeeper/conf:"+jarDir+"/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", // of all loggers that Debian has, this one writes to standard error
+		"-cp", jarDir+"/slf4j-simple.jar:/etc/zookeeper/conf:"+jarDir+"/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = s.out, s.out, s.dir
 	if err := cmd.Start(); err != nil {
@@ -117,16 +149,24 @@ func (s *Server) Run() error {
 	deadline, tick := time.Now().Add(60*time.Second), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		if strings.Contains(ask(s.addr, "srvr"), "Mode:") {
+		if s.Mode() != "" {
 			return nil
 		}
 		if time.Now().After(deadline) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
+			s.cmd = nil
 			return fmt.Errorf("zookeeper does not serve at %s:\n%s", s.addr, s.out)
 		}
 	}
 	return nil
+}
+
+// Mode returns what the server says that it is, standalone, leader or follower; nothing if it does not serve.
+func (s *Server) Mode() string {
+	_, rest, _ := strings.Cut(ask(s.addr, "srvr"), "Mode: ")
+	mode, _, _ := strings.Cut(rest, "\n")
+	return mode
 }
 
 // ask sends a four-letter word and returns the answer, or nothing.
