@@ -436,6 +436,33 @@ func TestExpiryOvertakesEverythingElse(t *testing.T) {
 	})
 }
 
+// A broker's death is dealt with although somebody asks for something all the time.
+func TestWatchesNeedNotWaitForAnEmptyQueue(t *testing.T) {
+	inBubble(t, 2, nil, func(p *party) {
+		c := p.controllers[1]
+		const dies, enough = 10, 1000
+		rounds, noticed := 0, 0
+		var ask func(context.Context)
+		ask = func(context.Context) {
+			rounds++
+			if noticed == 0 && len(c.reign.machine.Brokers()) == 1 {
+				noticed = rounds
+			}
+			if rounds == dies {
+				p.unregister(2)
+			}
+			if rounds < enough && noticed == 0 {
+				c.queue.put(event{name: "ask", run: ask})
+			}
+		}
+		c.queue.put(event{name: "ask", run: ask})
+		synctest.Wait()
+		if noticed == 0 || noticed > dies+2 {
+			t.Errorf("the death in round %d was noticed in round %d of %d", dies, noticed, rounds)
+		}
+	})
+}
+
 func TestAPauseEndsTheReignBeforeAnythingIsSent(t *testing.T) {
 	inBubble(t, 1, nil, func(p *party) {
 		before := len(p.sentSince(0))

@@ -129,13 +129,29 @@ func (c *Controller) loop() {
 		c.publish()
 	}()
 	for {
-		var session, reign <-chan struct{}
-		if c.session != nil {
-			session = c.session.Ready()
+		// What watches saw takes its place in the queue before the next event runs: who asks all the time must not keep it away.
+		session, reign := c.watches()
+		select {
+		case <-session:
+			c.enqueue(c.session.Take())
+		case <-reign:
+			c.enqueue(c.reign.power.Take())
+		default:
 		}
-		if c.reign != nil {
-			reign = c.reign.power.Ready()
+		e, ctx, ok, closed := c.queue.take()
+		switch {
+		case closed:
+			return
+		case ok:
+			c.log.Trace("event", "name", e.name)
+			e.run(ctx)
+			c.queue.finished()
+			if e.ended != nil {
+				e.ended()
+			}
+			continue
 		}
+		c.publish()
 		select {
 		case <-session:
 			c.enqueue(c.session.Take())
@@ -143,23 +159,18 @@ func (c *Controller) loop() {
 			c.enqueue(c.reign.power.Take())
 		case <-c.queue.wake:
 		}
-		for {
-			e, ctx, ok, closed := c.queue.take()
-			if closed {
-				return
-			}
-			if !ok {
-				break
-			}
-			c.log.Trace("event", "name", e.name)
-			e.run(ctx)
-			c.queue.finished()
-			if e.ended != nil {
-				e.ended()
-			}
-		}
-		c.publish()
 	}
+}
+
+// watches returns what tells that watches have fired: of the session, and of the reign.
+func (c *Controller) watches() (session, reign <-chan struct{}) {
+	if c.session != nil {
+		session = c.session.Ready()
+	}
+	if c.reign != nil {
+		reign = c.reign.power.Ready()
+	}
+	return session, reign
 }
 
 // enqueue puts watches that fired into the queue, each kind once.
