@@ -225,7 +225,7 @@ func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partit
 	for i, id := range r.ISR {
 		stale := i < len(r.ISREpochs) && r.ISREpochs[i] != cluster.NoBrokerEpoch && r.ISREpochs[i] != m.brokers[id].Epoch
 		silent := m.suspected(id) && !slices.Contains(now.ISR, id) // it would have to leave again at once
-		if !m.live(id) || stale || silent {
+		if !m.online(p, id) || stale || silent {
 			return p, kerr.IneligibleReplica
 		}
 	}

@@ -316,3 +316,14 @@ func TestATopicWithoutIDGetsOne(t *testing.T) {
 		t.Fatalf("the node holds %+v", e.topics["old"])
 	}
 }
+
+// A replica whose disk has failed does not become in sync, although its broker lives: what was acknowledged next would wait for it.
+func TestAReplicaOnAFailedDiskDoesNotJoin(t *testing.T) {
+	e := newEnv()
+	for _, line := range []string{"register 1,2,3", "topic t 0:1,2,3", "failover", "respond", "alter 1 t-0 1,2", "logdir 3", "respond 3/t-0", "alter 1 t-0 1,2,3"} {
+		e.run(strings.Fields(line))
+	}
+	if !strings.HasSuffix(strings.TrimSpace(e.log.String()), "t-0 INELIGIBLE_REPLICA leader=0 epoch=0 isr= ctl=0 pe=0") {
+		t.Fatal(e.log.String())
+	}
+}

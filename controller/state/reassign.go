@@ -359,11 +359,23 @@ func (m *Machine) writeBeginnings(bs []beginning, failed func(i int, err error))
 			}
 		}
 		m.moveReplicas(back, OnlineReplica)
+		m.recall(back)
 		m.then(func() { m.replaceLeaders(refused) })
 		m.forgetReplicas(leave) // the rest of U3
 		m.then(func() { m.proceed(begun) })
 		m.then(func() { m.settleAsked(m.isWhereAsked) })
 	})
+}
+
+// recall schedules new leader epochs for the partitions of replicas that were stopped and are to go on: they take no role again in the one that they know.
+func (m *Machine) recall(rs []replica) {
+	var ps []*partition
+	for _, r := range rs {
+		if r.p.leadership != nil && !slices.Contains(ps, r.p) {
+			ps = append(ps, r.p)
+		}
+	}
+	m.batched(func() { m.raiseEpoch(ps, func(p *partition) { m.sendBecome(p.assignment.Replicas, p, false) }) })
 }
 
 // isWhereAsked reports whether nothing is left to do for an entry of /admin/reassign_partitions.
@@ -517,13 +529,15 @@ func (m *Machine) finish(ps []*partition) {
 		}
 	}
 	m.moveReplicas(adding, OnlineReplica) // B1
+	before := make(map[*partition]cluster.LeaderEpoch, len(ps))
 	m.then(func() {
 		for _, p := range ps {
+			before[p] = epochOf(p)
 			p.assignment = Assignment{Replicas: p.assignment.Target()} // B2
 		}
 		m.leadInTarget(ps)
 	})
-	m.then(func() { m.leaveOrigin(ps, full) })
+	m.then(func() { m.leaveOrigin(ps, full, before) })
 }
 
 // leadInTarget is B3: the leadership moves into the target if it is not there, else everybody hears of the new assignment.
@@ -545,17 +559,23 @@ func (m *Machine) leadInTarget(ps []*partition) {
 }
 
 // leaveOrigin is B4 to B8: the replicas that are not in the target stop and are deleted, the topic's node says so, and everybody
-// hears of it.
-func (m *Machine) leaveOrigin(ps []*partition, full map[*partition]Assignment) {
+// hears of it. before holds the leader epochs before B3: nobody takes a new assignment in the epoch that it knows.
+func (m *Machine) leaveOrigin(ps []*partition, full map[*partition]Assignment, before map[*partition]cluster.LeaderEpoch) {
 	restore := func(p *partition, reason string) {
 		m.note(Error, "a reassignment cannot be completed now", "partition", p.tp, "reason", reason)
 		p.assignment = full[p]
 		delete(full, p)
+		m.sendBecome(p.assignment.Replicas, p, false) // what was written on the way, if anything, is news
 	}
 	var leave []replica
 	for _, p := range ps {
-		if p.leadership != nil && p.leadership.Leader != cluster.NoBroker && !slices.Contains(p.assignment.Replicas, p.leadership.Leader) {
+		switch l := p.leadership; {
+		case l == nil:
+		case l.Leader != cluster.NoBroker && !slices.Contains(p.assignment.Replicas, l.Leader):
 			restore(p, "no replica of the target could be elected")
+			continue
+		case l.LeaderEpoch == before[p]:
+			restore(p, "the leader epoch could not be raised in ZooKeeper")
 			continue
 		}
 		for _, id := range full[p].Removing {
@@ -578,7 +598,9 @@ func (m *Machine) leaveOrigin(ps []*partition, full map[*partition]Assignment) {
 				next[p] = p.assignment
 			}
 		}
-		m.moveReplicas(slices.DeleteFunc(back, func(r replica) bool { return !m.online(r.p, r.id) }), OnlineReplica)
+		back = slices.DeleteFunc(back, func(r replica) bool { return !m.online(r.p, r.id) })
+		m.moveReplicas(back, OnlineReplica)
+		m.recall(back)
 		m.forgetReplicas(slices.DeleteFunc(leave, func(r replica) bool { _, ok := full[r.p]; return !ok })) // B5
 		m.assign(next, func(*partition, Result) {})                                                         // B6, repeated with later events if need be
 		m.then(func() { m.movesComplete(ps, full) })

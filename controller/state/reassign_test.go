@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ottla/ottla/proto/cluster"
@@ -170,6 +171,64 @@ func (c *cutting) finished(cut int, allowed map[int32][][]cluster.BrokerID) {
 				fail("broker %d was told to delete %s, which is on %s", id, p.Partition, node)
 			}
 		}
+	}
+}
+
+// The leader must hear of the end in a new leader epoch: it takes nothing else. Until that is written the reassignment is not over.
+func TestAReassignmentIsNotOverBeforeItsLeaderCanHearOfIt(t *testing.T) {
+	e := newEnv()
+	for _, line := range []string{"register 1,2,3", "topic t 0:1,2", "failover", "alter 1 t-0 1", "reassign t-0:1,3"} {
+		e.run(strings.Fields(line))
+	}
+	tp := cluster.TopicPartition{Topic: "t"}
+	began := e.states[tp].LeaderEpoch
+	e.fault = func(op Op) string {
+		if op.Kind == SetState && op.State.LeaderEpoch > began {
+			return "fail"
+		}
+		return ""
+	}
+	e.run(strings.Fields("alter 1 t-0 1,3"))
+	if a := e.topics["t"].Assignments[0]; !a.Reassigning() || !e.m.Partitions()[0].Assignment.equal(a) {
+		t.Fatalf("the node says %s, and the leader was not told\n%s", a, e.log.String())
+	}
+	e.fault = func(Op) string { return "" }
+	for _, line := range []string{"brokers ~3", "alter 1 t-0 1,3"} {
+		e.run(strings.Fields(line))
+	}
+	if a, s := e.topics["t"].Assignments[0], e.states[tp]; a.Reassigning() || s.LeaderEpoch == began {
+		t.Fatalf("it does not go on: %s, %s\n%s", a, s, e.log.String())
+	}
+}
+
+// A replica that was stopped for a reassignment that then could not begin goes on in a new leader epoch: it takes no role again in the one that it knows.
+func TestAReplicaGoesOnAfterAReassignmentThatCouldNotBegin(t *testing.T) {
+	e := newEnv()
+	for _, line := range []string{"register 1,2,3,4", "topic t 0:1,2", "failover", "reassign t-0:1,2,3"} {
+		e.run(strings.Fields(line))
+	}
+	tp := cluster.TopicPartition{Topic: "t"}
+	e.fault = func(op Op) string {
+		if op.Kind == SetTopic {
+			return "fail"
+		}
+		return ""
+	}
+	e.sent = nil
+	e.run(strings.Fields("reassign t-0:1,2,4"))
+	stopped, goesOn := cluster.NoLeaderEpoch, cluster.NoLeaderEpoch
+	for _, r := range e.sent {
+		switch body := r.Body.(type) {
+		case *StopRequest:
+			stopped = body.Partitions[0].LeaderEpoch
+		case *BecomeRequest:
+			if r.Broker == 3 {
+				goesOn = body.Partitions[0].State.LeaderEpoch
+			}
+		}
+	}
+	if stopped < 0 || goesOn <= stopped || e.states[tp].LeaderEpoch != goesOn {
+		t.Fatalf("broker 3 was stopped in leader epoch %d and got its role back in %d\n%s", stopped, goesOn, e.log.String())
 	}
 }
 
