@@ -4,7 +4,7 @@
 // # Order
 //
 // Starting (F§7.17): lock the log directories, end the previous process's ZooKeeper session, connect to ZooKeeper and create the persistent
-// paths, agree on the cluster id and the broker id, load and recover the logs, bind the listeners, register the broker, start the
+// paths, agree on the cluster id and the broker id, compare the clock with ZooKeeper's, load and recover the logs, bind the listeners, register the broker, start the
 // controller, and only then answer clients. Closing goes the other way: hand leaderships over to other brokers, stop answering, demote the replicas, checkpoint and
 // close the logs, resign, take the registration away, close the ZooKeeper session.
 //
@@ -31,6 +31,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/clock"
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/contact"
 	"github.com/ottla/ottla/broker/metadata"
@@ -57,6 +58,9 @@ type Config struct {
 	Dial dial.Dialer
 	// DialZooKeeper connects to ZooKeeper; nil means TCP.
 	DialZooKeeper zk.Dialer
+	// Now is the machine's wall clock; nil means time.Now. What records are dated with, and what is deleted by its age, goes by it as far as it is believed
+	// (package broker/clock). Timeouts and intervals go by the monotonic clock, whatever this says.
+	Now func() time.Time
 	// HostName is what a listener without a host is advertised as; "" means the machine's name.
 	HostName string
 	// Logger is where the rooms log to; nil means nowhere.
@@ -69,6 +73,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Listen == nil {
 		c.Listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -84,6 +91,7 @@ type Broker struct {
 	closed []func(context.Context) error // what Close does, last first
 
 	clusterID   string
+	clock       *clock.Clock
 	dirs        *commitlog.DirLocks
 	lost        *lostReplicas
 	zk          *zk.Client
@@ -123,6 +131,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	start := time.Now()
 	for _, s := range []stage{
 		{"identity", b.openIdentity},
+		{"clock", b.openClock},
 		{"logs", b.openLogs},
 		{"listeners", b.openListeners},
 		{"replicas", b.openReplicas},

@@ -31,7 +31,6 @@ type dynamics struct {
 	settings *settings
 	own      *store.OwnSessions
 	log      hclog.Logger
-	now      func() time.Time
 	// secret is read again with the settings; it has a watch of its own.
 	secret *secret
 	// topicsChanged is told that the overrides of topics have changed; without any, that all topics may be affected.
@@ -54,7 +53,7 @@ type applyNow struct {
 // openDynamics starts following changes.
 func (b *Broker) openDynamics(context.Context) error {
 	d := &dynamics{
-		settings: b.settings, own: b.registrar.own, log: b.log.Named("settings"), now: time.Now, secret: &b.secret,
+		settings: b.settings, own: b.registrar.own, log: b.log.Named("settings"), secret: &b.secret,
 		topicsChanged: b.topicsChanged, brokerChanged: b.settingsChanged,
 		sessions: make(chan *zk.Session, 1), asked: make(chan applyNow), done: make(chan struct{}),
 	}
@@ -210,10 +209,11 @@ func (f *follower) step(ctx context.Context) error {
 			applied = append(applied, c.Entity)
 		}
 	}
+	newest := int64(0) // by ZooKeeper's clock, as the others: this machine's may be wrong
 	for _, c := range changes {
-		f.last = max(f.last, c.Seq)
+		f.last, newest = max(f.last, c.Seq), max(newest, c.Created)
 	}
-	if err := f.store.PurgeConfigChanges(ctx, f.now().Add(-changesKept).UnixMilli()); err != nil {
+	if err := f.store.PurgeConfigChanges(ctx, newest-changesKept.Milliseconds()); err != nil {
 		return fmt.Errorf("remove old notifications of changed settings: %w", err)
 	}
 	return nil

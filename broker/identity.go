@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/vfs"
@@ -94,7 +93,7 @@ func (b *Broker) openIdentity(ctx context.Context) error {
 		return err
 	}
 	for _, dir := range locks.Dirs() {
-		if err := commitlog.WriteMetaProperties(b.cfg.FS, dir, commitlog.MetaProperties{ClusterID: clusterID, BrokerID: b.id}, time.Now()); err != nil {
+		if err := commitlog.WriteMetaProperties(b.cfg.FS, dir, commitlog.MetaProperties{ClusterID: clusterID, BrokerID: b.id}, b.cfg.Now()); err != nil {
 			return err
 		}
 	}

@@ -152,7 +152,7 @@ func (r *registrar) registerLocked(ctx context.Context) error {
 // writeLocked writes /brokers/ids/<id> in the current session.
 func (r *registrar) writeLocked(ctx context.Context) error {
 	b := r.broker
-	epoch, err := r.store().RegisterBroker(ctx, b.id, b.registration(time.Now(), r.began))
+	epoch, err := r.store().RegisterBroker(ctx, b.id, b.registration(b.clock.Now(), r.began))
 	if err != nil {
 		return fmt.Errorf("register broker %d in ZooKeeper: %w", b.id, err)
 	}

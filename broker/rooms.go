@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/ottla/ottla/broker/clock"
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/peer"
 	"github.com/ottla/ottla/broker/replica"
@@ -19,6 +20,30 @@ import (
 	"github.com/ottla/ottla/proto/kerr"
 	"github.com/ottla/ottla/zk/znode"
 )
+
+// openClock compares the machine's clock with ZooKeeper's, before anything is judged by its age, and goes on doing so when it is set.
+func (b *Broker) openClock(ctx context.Context) error {
+	b.clock = clock.New(clock.Config{
+		Wall:   b.cfg.Now,
+		Ask:    func(ctx context.Context) (time.Time, error) { return b.registrar.store().Time(ctx) },
+		Logger: b.log.Named("clock"),
+	})
+	if err := b.clock.Check(ctx); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.clock.Run(running)
+	}()
+	b.onClose(func(context.Context) error {
+		stop()
+		<-done
+		return nil
+	})
+	return nil
+}
 
 // openLogs loads and recovers the partitions that are on disk.
 func (b *Broker) openLogs(ctx context.Context) error {
@@ -44,7 +69,8 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		ProducerIDExpiration:    s.Milliseconds("producer.id.expiration.ms"),
 		Cleaner:                 cleanerConfig(s),
 		Logger:                  b.log.Named("log"),
-		Now:                     time.Now,
+		Now:                     b.clock.Now,
+		Expiry:                  b.clock.Expiry,
 		OnDirFailure:            b.dirFailed,
 	})
 	if err != nil {
@@ -135,7 +161,6 @@ func (b *Broker) openReplicas(context.Context) error {
 			PartitionMaxBytes: max(s.Int("replica.fetch.max.bytes"), 1),
 			Backoff:           max(s.Milliseconds("replica.fetch.backoff.ms"), time.Millisecond),
 		},
-		Now:    time.Now,
 		Logger: b.log.Named("replica"),
 	})
 	b.throttle(b.settings.current())
@@ -177,7 +202,7 @@ func (b *Broker) serve(ctx context.Context) error {
 			FetchMaxBytes: s.Int("fetch.max.bytes"),
 			ReceivedBytes: s.Long("queued.max.request.bytes"),
 		},
-		Now:    time.Now,
+		Now:    b.clock.Now,
 		Logger: b.log.Named("server"),
 	})
 	b.listeners.serve(srv, dial.ServerOptions{
@@ -233,7 +258,7 @@ func (b *Broker) openController(context.Context) error {
 		InterBrokerListener: s.InterBrokerListener(),
 		RequestTimeout:      s.Milliseconds("controller.socket.timeout.ms"),
 		Logger:              b.log.Named("controller"),
-		Now:                 time.Now,
+		TimeOfDay:           b.clock.Now,
 		NumPartitions:       s.Int("num.partitions"),
 		ReplicationFactor:   s.Int("default.replication.factor"),
 		DeleteTopics:        s.Bool("delete.topic.enable"),

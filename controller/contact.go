@@ -71,7 +71,7 @@ func (c *Controller) depose(ctx context.Context, old cluster.BrokerID) {
 		return
 	}
 	start := time.Now()
-	power, id, err := c.session.Depose(ctx, old, c.cfg.Now().UnixMilli())
+	power, id, err := c.session.Depose(ctx, old, c.cfg.TimeOfDay().UnixMilli())
 	switch {
 	case errors.Is(err, ErrMoved):
 		c.log.Debug("another broker has replaced the controller", "old", old, "error", err)

@@ -63,8 +63,10 @@ type Config struct {
 	InterBrokerListener string
 	// Logger reports; nil means nothing does.
 	Logger hclog.Logger
-	// Now is the clock; nil means time.Now.
+	// Now measures intervals, so its times have a monotonic reading; nil means time.Now.
 	Now func() time.Time
+	// TimeOfDay is what /controller is dated with; nil means Now.
+	TimeOfDay func() time.Time
 	// NumPartitions is num.partitions; 0 means 1.
 	NumPartitions int
 	// ReplicationFactor is default.replication.factor; 0 means 1.
@@ -106,6 +108,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.TimeOfDay == nil {
+		c.TimeOfDay = c.Now
 	}
 	if c.NumPartitions <= 0 {
 		c.NumPartitions = 1
@@ -261,7 +266,7 @@ func (c *Controller) elect(ctx context.Context) {
 		return
 	}
 	// Nobody, or what an earlier session or reign of this broker has left behind.
-	power, id, err := c.session.Elect(ctx, c.cfg.Now().UnixMilli())
+	power, id, err := c.session.Elect(ctx, c.cfg.TimeOfDay().UnixMilli())
 	switch {
 	case errors.Is(err, ErrMoved):
 		c.log.Debug("lost the election", "error", err)

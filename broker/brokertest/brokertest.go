@@ -78,6 +78,7 @@ type node struct {
 	id    int
 	disk  *vfs.Mem
 	fault atomic.Pointer[vfs.Injector] // nil for none
+	ahead atomic.Int64                 // by how much its wall clock is ahead, in nanoseconds
 
 	mu     sync.Mutex
 	broker *broker.Broker // nil while it is down; guarded by mu
@@ -172,6 +173,9 @@ func (n *node) Inject(c vfs.Call) vfs.Fault {
 	return vfs.Fault{}
 }
 
+// now is the machine's wall clock.
+func (n *node) now() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }
+
 func (n *node) running() *broker.Broker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -212,6 +216,10 @@ func (c *Cluster) DiskFault(id int, in vfs.Injector) {
 	}
 	c.nodes[id].fault.Store(&in)
 }
+
+// SetClock sets the wall clock of a broker's machine ahead of the others', or behind them if d is negative, also while the broker is down. Timeouts and
+// intervals do not change.
+func (c *Cluster) SetClock(id int, d time.Duration) { c.nodes[id].ahead.Store(int64(d)) }
 
 // NewDisk gives a broker that is down an empty disk.
 func (c *Cluster) NewDisk(id int) { c.nodes[id].disk = vfs.NewMem() }
@@ -283,6 +291,7 @@ func (c *Cluster) start(n *node, extra config.Properties) error {
 		Listen:        c.net.Listen,
 		Dial:          from,
 		DialZooKeeper: zkDialer(from),
+		Now:           n.now,
 		HostName:      host(n.id),
 		Logger:        c.logger.Named(host(n.id)),
 	})

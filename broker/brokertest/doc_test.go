@@ -6,8 +6,8 @@ import "testing"
 // acknowledged is lost, nothing is there twice, order by producer, consumers and the end of the partition never go back, one leader and one controller in
 // each epoch, leaders in sync, and in the end the same bytes on all replicas.
 //
-// Elsewhere: messages between brokers that are late, lost, reordered or come twice, and lost replies of ZooKeeper (controller/sim, controller); clocks that
-// jump (broker/commitlog); processes that are really frozen, on real disks, behind real cables (TestTorture in cmd/e2e).
+// Elsewhere: messages between brokers that are late, lost, reordered or come twice, and lost replies of ZooKeeper (controller/sim, controller);
+// clocks that jump together with ZooKeeper's (broker/clock); processes that are really frozen, on real disks, behind real cables (TestTorture in cmd/e2e).
 var _ = map[string][]func(*testing.T){
 	"the leader is killed": {
 		TestAKilledLeaderIsReplacedWithinASecond, TestALeaderIsKilledAndNothingAcknowledgedIsLost, TestTheNextLeaderKnowsWhatTheLastOneAppended,
@@ -38,5 +38,6 @@ var _ = map[string][]func(*testing.T){
 	"an unclean election":                        {TestAnUncleanElectionLosesRecordsAndNotAgreement, TestConsumersLearnOfAnUncleanElection},
 	"partitions move, brokers come and go":       {TestBrokersComeAndGoUnderLoad, TestMovesUnderLeaderAndControllerKills, TestMovesAreRefusedAndCancelled},
 	"a topic is deleted, and made again":         {TestATopicIsDeletedEverywhere, TestADeletionWaitsForADeadReplica, TestATopicThatIsMadeAgainIsAnotherOne},
+	"the clock of one broker jumps":              {TestTheClockOfOneBrokerJumps, TestAProducerIsNotForgottenByAJump, TestABrokerStartsWithAWrongClock, TestChangesOfSettingsAreKeptForOthersWhateverTheClockSays},
 	"somebody forges orders":                     {TestForgedOrdersAreRefusedAndTheSecretMayChange},
 }

@@ -69,18 +69,18 @@ type round struct {
 // clean compacts a log: it reads the dirty part into the offset map, as far as that has room, and then rewrites everything before,
 // group by group. The error is errInterrupted, a *record.CorruptError or *CorruptionError, errTooManyKeys, or that of a disk; after one that is a
 // *StorageError the log may be fenced.
-func (c *cleaner) clean(ctx context.Context, j *judged, now time.Time) (round, error) {
+func (c *cleaner) clean(ctx context.Context, j *judged, expiry time.Time) (round, error) {
 	cfg := j.log.cfg.Load()
 	c.io = c.ioBytes()
 	r := round{c: c, ctx: ctx, l: j.log, cfg: cfg, end: j.work.FirstDirty}
-	err := r.run(j, now)
+	err := r.run(j, expiry)
 	if err != nil && (j.log.cuts.Load() != j.cuts || j.log.Err() != nil || ctx.Err() != nil || gone(err) && j.log.moved(j.list)) {
 		err = fmt.Errorf("%w: %w", errInterrupted, err)
 	}
 	return r, err
 }
 
-func (r *round) run(j *judged, now time.Time) error {
+func (r *round) run(j *judged, expiry time.Time) error {
 	if j.work.Reset {
 		j.dir.log.Warn("cleaner offset is beyond the log end offset; the whole log counts as not cleaned", "partition", r.l.tp.String(), "cleaned", int64(j.facts.Cleaned), "log-end-offset", int64(j.facts.End))
 	}
@@ -98,7 +98,7 @@ func (r *round) run(j *judged, now time.Time) error {
 	}
 	r.filter = compact.NewFilter(compact.FilterConfig{
 		Table: &r.c.table, End: r.end, Aborted: aborted, Last: compact.LastRecords(r.l.Producers()),
-		Now: now.UnixMilli(), DeleteRetentionMs: r.cfg.DeleteRetentionMs,
+		Now: r.l.now().UnixMilli(), Expiry: expiry.UnixMilli(), DeleteRetentionMs: r.cfg.DeleteRetentionMs,
 	})
 	for i := 0; i < n; {
 		size := compact.Group(j.facts.Segments[i:n], r.cfg.segmentBytes(), int64(max(r.cfg.SegmentIndexBytes, 2*timeEntrySize)))

@@ -556,7 +556,7 @@ func readWhileCompacting(t *testing.T, a *compacting) {
 	}
 	for i := range 20 {
 		a.rounds(t)
-		a.m.dirs[0].emptyTrash(a.now.Add(time.Hour))
+		a.m.dirs[0].emptyTrash(time.Now().Add(time.Hour))
 		_, err := a.l.AppendAsLeader(keyed(t, record.None, 1, kv{a.all[i].key, a.all[i].value}), 0)
 		must(t, err)
 		must(t, a.l.Roll())
@@ -617,7 +617,7 @@ func (s *cleanModel) round(t *rapid.T) {
 	if at, ok := s.m.dirs[0].mark(cleanerOffsetFile, orders); ok {
 		s.clean = max(s.clean, at)
 	}
-	s.m.dirs[0].emptyTrash(s.now)
+	s.m.dirs[0].emptyTrash(time.Now().Add(time.Hour))
 }
 
 // consume reads a piece: the records must come in order, and be those that were appended.
@@ -756,7 +756,7 @@ func cleanWork(t testing.TB, mem *vfs.Mem, fsys vfs.FS) (a *compacting, durable 
 		for a.c.next(t.Context()) {
 		}
 		a.now = a.now.Add(time.Second)
-		a.m.dirs[0].emptyTrash(a.now)
+		a.m.dirs[0].emptyTrash(time.Now().Add(time.Hour))
 		if err := errors.Join(a.l.Err(), a.m.dirs[0].online()); err != nil {
 			return a, durable, err
 		}

@@ -197,8 +197,8 @@ func (m *Manager) runCleaner() {
 // next compacts the log that needs it most, and reports whether there may be more to do at once.
 func (c *cleaner) next(ctx context.Context) bool {
 	m := c.m
-	now := m.cfg.Now()
-	j, ok := m.dirtiest(now)
+	expiry := m.cfg.Expiry()
+	j, ok := m.dirtiest(expiry)
 	if !ok {
 		c.rest()
 		return false
@@ -209,7 +209,7 @@ func (c *cleaner) next(ctx context.Context) bool {
 	}
 	defer done()
 	started := time.Now()
-	r, err := c.clean(ctx, j, now)
+	r, err := c.clean(ctx, j, expiry)
 	r.took = time.Since(started)
 	m.cleaned(j, &r, err)
 	return err == nil
@@ -240,8 +240,8 @@ func (m *Manager) cleaned(j *judged, r *round, err error) {
 	}
 }
 
-// dirtiest returns the log to compact next, if there is one.
-func (m *Manager) dirtiest(now time.Time) (best *judged, ok bool) {
+// dirtiest returns the log to compact next, if there is one, at a time of [ManagerConfig.Expiry].
+func (m *Manager) dirtiest(expiry time.Time) (best *judged, ok bool) {
 	var dirtiest float64
 	for _, d := range m.dirs {
 		if d.online() != nil {
@@ -251,7 +251,7 @@ func (m *Manager) dirtiest(now time.Time) (best *judged, ok bool) {
 			if !l.cfg.Load().Compacts() || !m.clean.free(l) || l.Err() != nil {
 				continue
 			}
-			j, due, err := m.judge(d, l, now)
+			j, due, err := m.judge(d, l, expiry)
 			if err != nil {
 				d.log.Warn("log cannot be looked at for compaction", "partition", l.tp.String(), "error", err)
 				continue
@@ -269,7 +269,7 @@ func (m *Manager) dirtiest(now time.Time) (best *judged, ok bool) {
 }
 
 // judge collects what is to be known of a log, and says whether it is to be compacted now.
-func (m *Manager) judge(d *logDir, l *Log, now time.Time) (j *judged, due bool, err error) {
+func (m *Manager) judge(d *logDir, l *Log, expiry time.Time) (j *judged, due bool, err error) {
 	cfg := l.cfg.Load()
 	j = &judged{log: l, dir: d, cuts: l.cuts.Load()}
 	hw := min(m.cfg.HighWatermark(l.tp), l.LogEndOffset())
@@ -300,7 +300,7 @@ func (m *Manager) judge(d *logDir, l *Log, now time.Time) (j *judged, due bool, 
 		}
 		j.facts.Segments = append(j.facts.Segments, s)
 	}
-	j.work, due = compact.Judge(&j.facts, now.UnixMilli())
+	j.work, due = compact.Judge(&j.facts, expiry.UnixMilli())
 	return j, due, nil
 }
 

@@ -19,7 +19,7 @@ type flusher struct {
 
 	// names says that files were created whose names are not durable.
 	names atomic.Bool
-	// last is when the last flush ended, or the log was opened, in milliseconds.
+	// last is when the last flush ended, counted from when the log was opened, in nanoseconds: the wall clock may be set back.
 	last atomic.Int64
 
 	mu   sync.Mutex
@@ -113,14 +113,14 @@ func (l *Log) syncAll() error {
 	if end > point {
 		l.flush.point.Store(int64(end))
 	}
-	l.flush.last.Store(l.now().UnixMilli())
+	l.flush.last.Store(int64(time.Since(l.opened)))
 	return nil
 }
 
 // flushDue reports whether flush.ms has passed with records waiting to be flushed.
-func (l *Log) flushDue(now time.Time) bool {
+func (l *Log) flushDue() bool {
 	ms := l.cfg.Load().FlushMs
-	return l.LogEndOffset() > l.RecoveryPoint() && now.UnixMilli()-l.flush.last.Load() >= ms
+	return l.LogEndOffset() > l.RecoveryPoint() && (time.Since(l.opened)-time.Duration(l.flush.last.Load())).Milliseconds() >= ms
 }
 
 // flushAfterAppend applies flush.messages.

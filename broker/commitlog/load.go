@@ -27,6 +27,7 @@ type logOptions struct {
 	tp     cluster.TopicPartition
 	config Config
 	now    func() time.Time
+	expiry func() time.Time // by which records and producers grow old
 	logger hclog.Logger
 	hooks  logHooks
 
@@ -66,7 +67,7 @@ type loader struct {
 // openLog opens the log in a directory that exists, in the order of F§4.9: leftover files, segments and their indexes,
 // recovery, the ends of the log, epochs.
 func openLog(o logOptions) (*Log, error) {
-	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, idle: o.idle, dir: o.dir, now: o.now, log: o.logger, hooks: o.hooks}
+	l := &Log{appendMu: newTurn(), tp: o.tp, fs: o.fs, idle: o.idle, dir: o.dir, now: o.now, expiry: o.expiry, opened: time.Now(), log: o.logger, hooks: o.hooks}
 	l.cfg.Store(&o.config)
 	if o.progress == nil {
 		o.progress = new(progress)
@@ -403,7 +404,7 @@ func (d *loader) finish(end cluster.Offset) error {
 	}
 	l.flush.point.Store(int64(point))
 	l.flush.names.Store(!d.clean)
-	l.flush.last.Store(d.now().UnixMilli())
+	l.flush.last.Store(int64(time.Since(l.opened)))
 	l.recovery = d.info
 	l.recovery.SegmentsScanned = d.scanned
 	d.epochs = epoch.From(epoch.Before(d.epochs, end), start)

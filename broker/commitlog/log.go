@@ -22,13 +22,15 @@ import (
 // Invariants: log start offset ≤ recovery point ≤ log end offset, except that the log start may be beyond the recovery point
 // when it was moved by hand; the segments' bases rise strictly, the last segment is active, there is always one.
 type Log struct {
-	tp    cluster.TopicPartition
-	fs    vfs.FS
-	idle  *idleFiles
-	dir   string
-	now   func() time.Time
-	log   hclog.Logger
-	hooks logHooks
+	tp     cluster.TopicPartition
+	fs     vfs.FS
+	idle   *idleFiles
+	dir    string
+	now    func() time.Time
+	expiry func() time.Time // by which producers grow old
+	opened time.Time        // for the monotonic time
+	log    hclog.Logger
+	hooks  logHooks
 
 	cfg     atomic.Pointer[Config]
 	topicID atomic.Pointer[cluster.TopicID]

@@ -238,10 +238,10 @@ func (d *logDir) flush(logs []*Log) {
 }
 
 // flushDue flushes the logs whose flush.ms has passed.
-func (d *logDir) flushDue(now time.Time) {
+func (d *logDir) flushDue() {
 	var due []*Log
 	for _, l := range d.list() {
-		if l.flushDue(now) {
+		if l.flushDue() {
 			due = append(due, l)
 		}
 	}

@@ -61,8 +61,11 @@ type ManagerConfig struct {
 	Cleaner CleanerConfig
 	// Logger takes the room's messages; nil means none.
 	Logger hclog.Logger
-	// Now is the clock; nil means time.Now.
+	// Now is the time of day: what records are stamped with, and what their timestamps are checked against; nil means time.Now. Intervals are measured by the
+	// monotonic clock, whatever this says.
 	Now func() time.Time
+	// Expiry is the time of day that records, tombstones and producers grow old by; nil means Now. It may be behind Now while the clock may be wrong.
+	Expiry func() time.Time
 	// OnDirFailure is called once for each directory that goes offline, in a goroutine of its own; nil means nobody wants to
 	// know. It must return when the broker shuts down, because Close waits for it.
 	OnDirFailure func(dir string, err error)
@@ -81,6 +84,9 @@ func (c ManagerConfig) withDefaults() ManagerConfig {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Expiry == nil {
+		c.Expiry = c.Now
 	}
 	if c.OnDirFailure == nil {
 		c.OnDirFailure = func(string, error) {}
@@ -316,7 +322,7 @@ func (m *Manager) makeLog(d *logDir, path string, tp cluster.TopicPartition, cfg
 		return nil, err
 	}
 	return openLog(logOptions{
-		fs: d.fs, idle: m.idle, dir: path, tp: tp, config: cfg, now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: true,
+		fs: d.fs, idle: m.idle, dir: path, tp: tp, config: cfg, now: m.cfg.Now, expiry: m.cfg.Expiry, logger: d.log, hooks: d.hooks(), clean: true,
 		producerExpiration: &m.producerExpiration,
 	})
 }
@@ -362,7 +368,7 @@ func (m *Manager) Delete(tp cluster.TopicPartition) error {
 		return p.dir.fail("rename a partition for deletion", err)
 	}
 	delay := time.Duration(min(p.log.cfg.Load().FileDeleteDelayMs, maxDeleteDelayMs)) * time.Millisecond
-	p.dir.doom(name, m.cfg.Now().Add(delay))
+	p.dir.doom(name, time.Now().Add(delay))
 	m.cfg.Logger.Info("deleted log", "partition", tp.String(), "dir", filepath.Join(p.dir.path, name))
 	return nil
 }

@@ -208,7 +208,7 @@ func (m *Manager) loadDir(ctx context.Context, d *logDir) error {
 			tps = append(tps, tp)
 		case dirDelete:
 			delay := min(m.cfg.TopicConfig(tp.Topic).FileDeleteDelayMs, maxDeleteDelayMs)
-			d.doom(e.Name(), m.cfg.Now().Add(time.Duration(delay)*time.Millisecond))
+			d.doom(e.Name(), time.Now().Add(time.Duration(delay)*time.Millisecond))
 		case dirFuture, dirStray:
 			d.log.Warn("directory is left alone", "dir", filepath.Join(d.path, e.Name()))
 		default:
@@ -218,11 +218,11 @@ func (m *Manager) loadDir(ctx context.Context, d *logDir) error {
 	if !clean && len(tps) > 0 {
 		d.log.Info("recovering logs, because the directory was not closed properly", "dir", d.path, "logs", len(tps), "threads", m.cfg.RecoveryThreads)
 	}
-	started := m.cfg.Now()
+	started := time.Now()
 	if err := m.loadLogs(ctx, d, tps, clean); err != nil {
 		return err
 	}
-	d.log.Info("loaded log directory", "dir", d.path, "logs", len(tps), "clean", clean, "took", m.cfg.Now().Sub(started))
+	d.log.Info("loaded log directory", "dir", d.path, "logs", len(tps), "clean", clean, "took", time.Since(started))
 	return nil
 }
 
@@ -259,13 +259,13 @@ func (m *Manager) loadLogs(ctx context.Context, d *logDir, tps []cluster.TopicPa
 
 // loadLog loads one log. An error of the disk takes the directory offline.
 func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool, p *progress) error {
-	started := m.cfg.Now()
+	started := time.Now()
 	point, _ := d.mark(recoveryPointFile, tp)
 	start, _ := d.mark(logStartFile, tp)
 	cleaned, _ := d.mark(cleanerOffsetFile, tp)
 	l, err := openLog(logOptions{
 		fs: d.fs, idle: m.idle, dir: filepath.Join(d.path, tp.String()), tp: tp, config: m.cfg.TopicConfig(tp.Topic),
-		now: m.cfg.Now, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned, progress: p,
+		now: m.cfg.Now, expiry: m.cfg.Expiry, logger: d.log, hooks: d.hooks(), clean: clean, point: point, start: start, cleaned: cleaned, progress: p,
 		producerExpiration: &m.producerExpiration,
 	})
 	if err != nil {
@@ -281,7 +281,7 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool, p *p
 		level = hclog.Info
 	}
 	d.log.Log(level, "loaded log", "partition", tp.String(), "segments", len(l.Segments()), "segments-scanned", l.recovery.SegmentsScanned,
-		"log-start-offset", int64(l.LogStartOffset()), "log-end-offset", int64(l.LogEndOffset()), "took", m.cfg.Now().Sub(started), "remaining-logs", left)
+		"log-start-offset", int64(l.LogStartOffset()), "log-end-offset", int64(l.LogEndOffset()), "took", time.Since(started), "remaining-logs", left)
 	if err := d.lowerCleaned(tp, l.LogEndOffset()); err != nil {
 		_ = d.fail("write cleaner offsets", err)
 	}
@@ -326,7 +326,6 @@ func (m *Manager) run(d *logDir) {
 	defer expiry.Stop()
 	retention := time.NewTimer(retentionDelay)
 	defer retention.Stop()
-	var guard clockGuard
 	for d.online() == nil {
 		select {
 		case <-m.stopCtx.Done():
@@ -334,23 +333,18 @@ func (m *Manager) run(d *logDir) {
 		case <-d.wake:
 			d.flush(d.takePending())
 		case <-flush.C:
-			now := m.cfg.Now()
-			d.flushDue(now)
+			now := time.Now()
+			d.flushDue()
 			d.removeDoomed(now)
 			d.emptyTrash(now)
 		case <-expiry.C:
-			d.expireProducers(m.cfg.Now())
+			d.expireProducers(m.cfg.Expiry())
 		case <-checkpoint.C:
 			_ = d.checkpointRecoveryPoints() // an error has taken the directory offline
 		case <-starts.C:
 			_ = d.checkpointLogStarts()
 		case <-retention.C:
-			now := m.cfg.Now()
-			if guard.jumped(now) {
-				d.log.Warn("the clock was set forward; retention waits for the next check, in case that was a mistake", "dir", d.path, "next-check-in", m.cfg.RetentionInterval)
-			} else {
-				m.retain(d, now, func(*Config) bool { return true })
-			}
+			m.retain(d, m.cfg.Expiry(), func(*Config) bool { return true })
 			retention.Reset(m.cfg.RetentionInterval)
 		}
 	}

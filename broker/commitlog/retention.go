@@ -97,8 +97,8 @@ func (s *segment) modified() (int64, error) {
 }
 
 // expire moves the log start offset to the first segment that retention keeps, and reports whether there are segments to
-// remove now. The active segment is closed first when it is to go, too.
-func (l *Log) expire(highWatermark cluster.Offset, now time.Time) (bool, error) {
+// remove now. expiry is the time that records grow old by. The active segment is closed first when it is to go, too.
+func (l *Log) expire(highWatermark cluster.Offset, expiry time.Time) (bool, error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if err := l.usable("apply retention"); err != nil {
@@ -106,12 +106,12 @@ func (l *Log) expire(highWatermark cluster.Offset, now time.Time) (bool, error) 
 	}
 	cfg, list := l.cfg.Load(), *l.segments.Load()
 	facts := agedLog{size: l.Size(), start: l.LogStartOffset(), highWatermark: highWatermark}
-	n, err := deletable(facts, cfg, now.UnixMilli(), func(i int) (agedSegment, bool, error) { return l.aged(list, i) })
+	n, err := deletable(facts, cfg, expiry.UnixMilli(), func(i int) (agedSegment, bool, error) { return l.aged(list, i) })
 	if err != nil || n == 0 {
 		return false, l.readError(err)
 	}
 	if n == len(list) {
-		if err := l.rollLocked(l.LogEndOffset(), cfg, now); err != nil {
+		if err := l.rollLocked(l.LogEndOffset(), cfg, l.now()); err != nil {
 			return false, err
 		}
 		list = *l.segments.Load()
@@ -247,7 +247,7 @@ func (d *discarded) close() error {
 // discard takes over segments that have left a log, until file.delete.delay.ms has passed.
 func (d *logDir) discard(l *Log, segs []*segment, files []string) {
 	delay := time.Duration(min(l.cfg.Load().FileDeleteDelayMs, maxDeleteDelayMs)) * time.Millisecond
-	d.trash.add(discarded{log: l, segments: segs, files: files, at: l.now().Add(delay)})
+	d.trash.add(discarded{log: l, segments: segs, files: files, at: time.Now().Add(delay)})
 }
 
 // emptyTrash removes the files whose time has come.
@@ -272,28 +272,14 @@ func (d *logDir) dropTrash(l *Log) error {
 	return errors.Join(errs...)
 }
 
-// clockGuard notices that the clock was set forward by hand, which would make everything old at once.
-type clockGuard struct{ last time.Time }
-
-// maxClockJump is by how much the clock may get ahead of the time that has passed.
-const maxClockJump = time.Hour
-
-// jumped reports whether the clock was set forward by more than maxClockJump since the last call. Clocks without a monotonic
-// reading never seem to.
-func (g *clockGuard) jumped(now time.Time) bool {
-	last := g.last
-	g.last = now
-	return !last.IsZero() && now.Round(0).Sub(last.Round(0))-now.Sub(last) > maxClockJump
-}
-
-// retain applies retention to the logs of a directory that match.
-func (m *Manager) retain(d *logDir, now time.Time, match func(*Config) bool) {
+// retain applies retention to the logs of a directory that match, at a time of [ManagerConfig.Expiry].
+func (m *Manager) retain(d *logDir, expiry time.Time, match func(*Config) bool) {
 	var due []*Log
 	for _, l := range d.list() {
 		if !match(l.cfg.Load()) {
 			continue
 		}
-		found, err := l.expire(m.cfg.HighWatermark(l.tp), now)
+		found, err := l.expire(m.cfg.HighWatermark(l.tp), expiry)
 		if err != nil && d.online() == nil && l.Err() == nil {
 			d.log.Warn("retention put off", "partition", l.tp.String(), "error", err)
 		}

@@ -145,7 +145,7 @@ func (l *Log) readSnapshot(at cluster.Offset) (*producers.State, error) {
 	entries, err := producers.DecodeSnapshot(data)
 	if err == nil {
 		var state *producers.State
-		if state, err = producers.Restore(entries, at, l.now().UnixMilli(), l.producers.expirationMs.Load()); err == nil {
+		if state, err = producers.Restore(entries, at, l.expiry().UnixMilli(), l.producers.expirationMs.Load()); err == nil {
 			return state, nil
 		}
 	}

@@ -56,7 +56,7 @@ type Config struct {
 	Peers Peers
 	// Fetch says how leaders are followed.
 	Fetch FetchSettings
-	// Now is the clock; nil means time.Now.
+	// Now measures intervals, so its times have a monotonic reading; nil means time.Now.
 	Now func() time.Time
 	// Logger is where the manager reports; nil means nowhere.
 	Logger hclog.Logger

@@ -46,17 +46,17 @@ func (s *Server) fromBroker(ctx context.Context, what string) error {
 	if want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 {
 		return nil
 	}
-	if s.refusal.due(s.deps.Now()) {
+	if s.refusal.due(time.Now()) {
 		s.log.Warn("refused what only brokers of the cluster may do", "call", what, "client-id", dial.ClientID(ctx), "token-given", got != "")
 	}
 	return forbidden(kerr.ClusterAuthorizationFailed, "%s is for brokers of this cluster, and the caller has not shown to be one", what)
 }
 
 // rarely lets one in a minute through. It is safe for concurrent use.
-type rarely struct{ last atomic.Int64 }
+type rarely struct{ last atomic.Pointer[time.Time] }
 
 // due reports whether a minute has passed since it last said so.
 func (r *rarely) due(now time.Time) bool {
 	last := r.last.Load()
-	return now.UnixNano()-last >= int64(time.Minute) && r.last.CompareAndSwap(last, now.UnixNano())
+	return (last == nil || now.Sub(*last) >= time.Minute) && r.last.CompareAndSwap(last, &now)
 }

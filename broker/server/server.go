@@ -71,7 +71,7 @@ type Deps struct {
 	Listener string
 	// Limits bound what clients can ask for.
 	Limits Limits
-	// Now is the clock that records are stamped with; nil means time.Now.
+	// Now is the time of day, for records that are sent without one (Publish); nil means time.Now. Intervals do not go by it.
 	Now func() time.Time
 	// Logger is where the server reports; nil means nowhere.
 	Logger hclog.Logger

@@ -14,7 +14,7 @@ var floors = [][]string{
 	{"broker/server"},
 	{"broker/replica", "controller"},
 	{"broker/commitlog", "broker/group", "broker/txn", "broker/peer", "controller/channel", "controller/sim", "zk/store", "client/producer", "client/consumer", "client/admin", "client/internal"},
-	{"proto/record", "broker/epoch", "broker/metadata", "broker/contact", "broker/replica/state", "controller/state", "zk/znode", "zk/embedded", "zk/zktest", "client"},
+	{"proto/record", "broker/clock", "broker/epoch", "broker/metadata", "broker/contact", "broker/replica/state", "controller/state", "zk/znode", "zk/embedded", "zk/zktest", "client"},
 	{"proto", "broker/vfs", "zk", "zk/jute", "config"},
 }
 

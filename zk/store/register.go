@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/zk"
@@ -96,17 +97,23 @@ func (st *Store) EnsureBrokerSecret(ctx context.Context, r Reader, proposed stri
 	return znode.DecodeBrokerSecret(znode.BrokerSecretPath, data)
 }
 
-// NextBrokerID generates an id above reservedMax (reserved.broker.max.id) for a broker with broker.id=-1. Each call writes
-// /brokers/seqid, whose version is the source: a lost reply costs a number, nothing else.
-func (st *Store) NextBrokerID(ctx context.Context, reservedMax cluster.BrokerID) (cluster.BrokerID, error) {
-	var err error
+// Time returns the time of day by ZooKeeper's clock: that of the server that leads. It writes a node, because only a write is dated.
+func (st *Store) Time(ctx context.Context) (time.Time, error) {
+	stat, err := st.touch(ctx, znode.ClockPath)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read ZooKeeper's clock: %w", err)
+	}
+	return time.UnixMilli(stat.Mtime), nil
+}
+
+// touch writes a node without content, and creates it if needed.
+func (st *Store) touch(ctx context.Context, path string) (stat zk.Stat, err error) {
 	for range attempts {
-		var stat zk.Stat
-		if stat, err = st.s.Set(ctx, znode.BrokerSeqID, []byte{}, zk.AnyVersion); err == nil {
-			return reservedMax + cluster.BrokerID(stat.Version), nil
+		if stat, err = st.s.Set(ctx, path, []byte{}, zk.AnyVersion); err == nil {
+			return stat, nil
 		}
 		if errors.Is(err, zk.ErrNoNode) {
-			if err = st.s.CreateAll(ctx, znode.BrokerSeqID, nil); err == nil {
+			if err = st.s.CreateAll(ctx, path, nil); err == nil {
 				continue
 			}
 		}
@@ -114,7 +121,17 @@ func (st *Store) NextBrokerID(ctx context.Context, reservedMax cluster.BrokerID)
 			break
 		}
 	}
-	return 0, fmt.Errorf("generate a broker id: %w", err)
+	return stat, err
+}
+
+// NextBrokerID generates an id above reservedMax (reserved.broker.max.id) for a broker with broker.id=-1. Each call writes
+// /brokers/seqid, whose version is the source: a lost reply costs a number, nothing else.
+func (st *Store) NextBrokerID(ctx context.Context, reservedMax cluster.BrokerID) (cluster.BrokerID, error) {
+	stat, err := st.touch(ctx, znode.BrokerSeqID)
+	if err != nil {
+		return 0, fmt.Errorf("generate a broker id: %w", err)
+	}
+	return reservedMax + cluster.BrokerID(stat.Version), nil
 }
 
 // RegisterBroker makes the broker known to the cluster for the life of the session and returns the broker epoch: the czxid

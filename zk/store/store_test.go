@@ -55,6 +55,22 @@ func TestBoot(t *testing.T) {
 	})
 }
 
+func TestTheTimeIsZooKeepers(t *testing.T) {
+	onBoth(t, func(t *testing.T, e *env) {
+		st := e.store(t, e.chroot())
+		var last time.Time
+		for range 3 {
+			before := time.Now().Add(-time.Second)
+			got, err := st.Time(t.Context())
+			must(t, err)
+			if got.Before(before) || got.After(time.Now().Add(time.Second)) || got.Before(last) {
+				t.Errorf("it is %v, was %v, and here it is %v", got, last, before)
+			}
+			last = got
+		}
+	})
+}
+
 func TestRegisterBroker(t *testing.T) {
 	onBoth(t, func(t *testing.T, e *env) {
 		ctx, place := t.Context(), e.chroot()

@@ -17,6 +17,8 @@ const (
 	ClusterIDPath = "/cluster/id"
 	// BrokerSecretPath holds what brokers prove with that they belong to the cluster, see [EncodeBrokerSecret]. Kafka has no such node.
 	BrokerSecretPath = "/ottla/broker_secret"
+	// ClockPath is written by brokers that want to know what time it is by ZooKeeper's clock. Kafka has no such node.
+	ClockPath = "/ottla/clock"
 	// BrokerIDs is the parent of the brokers' ephemeral registrations.
 	BrokerIDs = "/brokers/ids"
 	// BrokerTopics is the parent of all topics.

@@ -182,7 +182,7 @@ func TestFilter(t *testing.T) {
 		t.Errorf("%d keys are known", table.Len())
 	}
 	const now = 50_000
-	f := NewFilter(FilterConfig{Table: &table, End: 10, Now: now, DeleteRetentionMs: 100,
+	f := NewFilter(FilterConfig{Table: &table, End: 10, Now: now, Expiry: now, DeleteRetentionMs: 100,
 		Aborted: []producers.AbortedTxn{{ProducerID: 3, FirstOffset: 8, LastOffset: 9}},
 		Last:    map[cluster.ProducerID]LastRecord{5: {Offset: 1}}})
 	judge := func(name string, b record.Batch, edge bool, want string) record.Batch {
@@ -223,9 +223,9 @@ func TestFilter(t *testing.T) {
 	judge("without a key", batch(t, 4, -1, false, "", "1"), false, "drop, 1 without key")
 	tomb := judge("the first round sets the horizon", batch(t, 6, -1, false, "k", "2", "gone", ""), false, "2 of 2 until 50100")
 	judge("the next leaves it", tomb, false, "as it is")
-	f.now = 50_099
+	f.old = 50_099
 	judge("until it is there", tomb, false, "as it is")
-	f.now = 50_100
+	f.old = 50_100
 	judge("and then the tombstone goes", tomb, false, "1 of 2 until 50100")
 	judge("aborted", batch(t, 8, 3, true, "k", "aborted"), false, "drop")
 	marker := record.ControlBatch(record.Marker{Type: record.Abort, ProducerID: 3})

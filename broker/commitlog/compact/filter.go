@@ -67,7 +67,7 @@ type Filter struct {
 	txns  txns
 	end   cluster.Offset
 	last  map[cluster.ProducerID]LastRecord
-	now   int64
+	old   int64
 	until int64
 	it    record.Iterator
 	keep  []bool
@@ -83,8 +83,9 @@ type FilterConfig struct {
 	Aborted []producers.AbortedTxn
 	// Last says what must stay of the producers that are remembered.
 	Last map[cluster.ProducerID]LastRecord
-	// Now is the time, and DeleteRetentionMs is delete.retention.ms, both in milliseconds.
-	Now, DeleteRetentionMs int64
+	// Now is the time from which DeleteRetentionMs, delete.retention.ms, counts for tombstones that are found now. Expiry is the time by which those found
+	// earlier are judged. All are in milliseconds.
+	Now, Expiry, DeleteRetentionMs int64
 }
 
 // NewFilter returns a filter for one round.
@@ -93,7 +94,7 @@ func NewFilter(c FilterConfig) *Filter {
 	if horizon < c.Now {
 		horizon = 1<<63 - 1
 	}
-	return &Filter{table: c.Table, txns: newTxns(c.Aborted), end: c.End, last: c.Last, now: c.Now, until: horizon}
+	return &Filter{table: c.Table, txns: newTxns(c.Aborted), end: c.End, last: c.Last, old: c.Expiry, until: horizon}
 }
 
 // Verdict says what becomes of a batch.
@@ -177,7 +178,7 @@ func (f *Filter) records(b record.Batch, discard bool, v *Verdict) (tombstones b
 
 // passed reports whether the delete horizon of a batch is over.
 func (f *Filter) passed(b record.Batch) bool {
-	return b.HasDeleteHorizon() && b.BaseTimestamp() <= f.now
+	return b.HasDeleteHorizon() && b.BaseTimestamp() <= f.old
 }
 
 // lastOfProducer reports whether a batch is what a producer that is remembered is known by.
