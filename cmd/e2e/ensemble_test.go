@@ -284,10 +284,7 @@ func (r *ensembleRun) suffer(what string, hold time.Duration, begin func() (undo
 
 // untilLed waits until the ensemble has a leader that serves, and returns how long after start that was.
 func (r *ensembleRun) untilLed(start time.Time) time.Duration {
-	for r.t.Context().Err() == nil {
-		if leader, _ := r.ensemble.Roles(); leader != nil {
-			break
-		}
+	for !r.ensemble.Led() && r.t.Context().Err() == nil {
 		<-time.After(20 * time.Millisecond)
 	}
 	return time.Since(start)

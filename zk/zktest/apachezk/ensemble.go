@@ -62,6 +62,20 @@ func (e *Ensemble) Run() error {
 	return errors.Join(failed...)
 }
 
+// Led reports whether a server says that it leads. Once one does, it does not wait for the others' answers.
+func (e *Ensemble) Led() bool {
+	modes := make(chan string, len(e.Servers))
+	for _, s := range e.Servers {
+		go func() { modes <- s.Mode() }()
+	}
+	for range e.Servers {
+		if <-modes == "leader" {
+			return true
+		}
+	}
+	return false
+}
+
 // Roles returns the server that leads and those that follow it, as they say themselves; the leader is nil while there is none.
 func (e *Ensemble) Roles() (leader *Server, followers []*Server) {
 	modes := make([]string, len(e.Servers))
