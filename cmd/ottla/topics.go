@@ -140,6 +140,7 @@ type topicStore interface {
 	names(ctx context.Context) ([]topicName, error)
 	// alter changes existing topics, all in the same way.
 	alter(ctx context.Context, names []string, change topicChange) error
+	// describe returns what it can with an error.
 	describe(ctx context.Context, names []string) ([]topicView, error)
 	remove(ctx context.Context, name string) error
 	close()

@@ -41,16 +41,13 @@ func (t *topicView) factor() int {
 	return len(t.partitions[0].replicas) - len(t.partitions[0].adding)
 }
 
-// print describes topics (F§7.1).
+// print describes topics (F§7.1), also when an error comes with what can be described.
 func (f *topicFlags) print(ctx context.Context, store topicStore, names []topicName, std streams) error {
 	wanted := make([]string, len(names))
 	for i, n := range names {
 		wanted[i] = n.name
 	}
 	views, err := store.describe(ctx, wanted)
-	if err != nil {
-		return err
-	}
 	slices.SortFunc(views, func(a, b topicView) int { return strings.Compare(a.name, b.name) })
 	w := bufio.NewWriter(std.out)
 	defer w.Flush()
@@ -69,7 +66,7 @@ func (f *topicFlags) print(ctx context.Context, store topicStore, names []topicN
 			}
 		}
 	}
-	return nil
+	return err
 }
 
 // partitions reports whether only some partitions are wanted.

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -257,56 +256,4 @@ func (z *zooKeeperTopics) remove(ctx context.Context, name string) error {
 	}
 	fmt.Fprintf(z.std.out, "Topic %s is marked for deletion.\nNote: This will have no impact if delete.topic.enable is not set to true.\n", name)
 	return nil
-}
-
-// describe reads assignments, partition states, overrides and live brokers.
-func (z *zooKeeperTopics) describe(ctx context.Context, names []string) ([]topicView, error) {
-	topics, err := z.store.ReadTopics(ctx, nil, names)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := z.store.BrokerIDs(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	pending, err := z.store.PendingDeletions(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	var tps []cluster.TopicPartition
-	for name, t := range topics {
-		for _, p := range t.Partitions() {
-			tps = append(tps, cluster.TopicPartition{Topic: name, Partition: p})
-		}
-	}
-	states, err := z.store.PartitionStates(ctx, tps)
-	if err != nil {
-		return nil, err
-	}
-	var views []topicView
-	for name, t := range topics {
-		v := topicView{name: name, id: t.ID, minISR: 1, deleting: slices.Contains(pending, name)}
-		overrides, err := z.store.Config(ctx, znode.Entity{Type: znode.TopicEntity, Name: name})
-		if err != nil {
-			return nil, err
-		}
-		for key, value := range overrides {
-			v.overrides = append(v.overrides, override{key, value})
-		}
-		slices.SortFunc(v.overrides, func(a, b override) int { return strings.Compare(a.name, b.name) })
-		if n := number(overrides["min.insync.replicas"]); n > 0 {
-			v.minISR = n
-		}
-		for _, index := range t.Partitions() {
-			s, known := states[cluster.TopicPartition{Topic: name, Partition: index}]
-			p := partitionView{index: index, leader: cluster.NoBroker, replicas: t.Replicas[index], adding: t.Adding[index], removing: t.Removing[index]}
-			if known {
-				p.leader, p.isr = s.Leader, s.ISR
-			}
-			p.leaderAlive = slices.Contains(ids, p.leader)
-			v.partitions = append(v.partitions, p)
-		}
-		views = append(views, v)
-	}
-	return views, nil
 }
