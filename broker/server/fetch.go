@@ -116,8 +116,10 @@ func (f *fetchStream) answer(ctx context.Context, req *ottlapb.FetchRequest) err
 	f.timer.Reset(wait)
 	now := wait == 0
 	for first := true; ; first = false {
-		if err := f.srv.underWay.room(ctx); err != nil {
-			return f.left(err)
+		if f.session.reader.Replica == cluster.NoBroker { // consumers that do not read must not hold up replication
+			if err := f.srv.underWay.room(ctx); err != nil {
+				return f.left(err)
+			}
 		}
 		ready := f.session.collect(req, first)
 		if ready || now || f.session.empty() {

@@ -507,6 +507,27 @@ func TestAnswersUnderWayAreBounded(t *testing.T) {
 	})
 }
 
+// Consumers that do not read what they asked for hold up each other, and no follower: acks=all would wait with it.
+func TestFollowersNeedNotWaitForReadersThatDoNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.place(orders0, self, self, 2)
+		w.srv.underWay.add(w.srv.limits.AnswerBytes)
+		p, f := w.producer(w.dial("")), w.fetcher(w.dial(""))
+		f.send(asReplica(2, want(500*time.Millisecond, 0, orders0)))
+		p.send(request(-1, orders0, batch(t, "x")))
+		if got := values(t, f.only(f.answer())); !slices.Equal(got, []string{"x"}) {
+			t.Errorf("the follower gets %q", got)
+		}
+		f.send(asReplica(2, want(500*time.Millisecond, 0)))
+		if r := p.result(); r.ErrorCode != 0 {
+			t.Errorf("the producer gets %v", r)
+		}
+		w.srv.underWay.add(-w.srv.limits.AnswerBytes)
+		w.stop()
+	})
+}
+
 func TestFetchBuffersComeBack(t *testing.T) {
 	w := newWorld(t)
 	w.topic("orders", 1)

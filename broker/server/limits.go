@@ -14,8 +14,8 @@ type Limits struct {
 	// ReceivedBytes bounds the produce requests of all clients that were received and not appended yet (queued.max.request.bytes). While it is
 	// exhausted no stream receives. Default 256 MiB. It may be exceeded by one request for each stream.
 	ReceivedBytes int64
-	// AnswerBytes bounds the records of all clients' fetch answers that were not written to a connection yet. While it is exhausted no
-	// answer is begun. Default 256 MiB. It may be exceeded by one answer for each stream.
+	// AnswerBytes bounds the records of all fetch answers that were not written to a connection yet. While it is exhausted no answer to a consumer is
+	// begun; those to followers are, which are few. Default 256 MiB. It may be exceeded by one answer for each stream.
 	AnswerBytes int64
 	// InFlight bounds the produce requests of one stream that are not answered yet. Default 64.
 	InFlight int
