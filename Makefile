@@ -63,8 +63,8 @@ RUNS ?= 10
 ensemble: ## what brokers make of an ensemble of Apache's ZooKeeper whose servers are killed and stopped, RUNS times; needs Java and Debian's package zookeeper
 	OTTLA_REQUIRE_ZOOKEEPER=1 OTTLA_E2E_ENSEMBLE=1 $(GO) test -count=$(RUNS) -timeout 0 -run 'TestEnsemble$$' -v ./cmd/e2e
 
-sim: ## simulate clusters with faults for TOTAL steps; SEED and STEPS tell all that happens to one of them
-	OTTLA_SIM_SEED=$(SEED) OTTLA_SIM_STEPS=$(STEPS) OTTLA_SIM_TOTAL=$(TOTAL) $(GO) test -count=1 -run TestClustersKeepTheirPromises -v ./controller/sim
+sim: ## simulate clusters with faults for TOTAL steps, from seed FROM on; SEED and STEPS tell all that happens to one of them
+	OTTLA_SIM_SEED=$(SEED) OTTLA_SIM_STEPS=$(STEPS) OTTLA_SIM_FROM=$(FROM) OTTLA_SIM_TOTAL=$(TOTAL) $(GO) test -count=1 -run TestClustersKeepTheirPromises -v ./controller/sim
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

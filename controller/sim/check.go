@@ -124,7 +124,13 @@ func (w *world) rewrite(h *history, l *log) {
 	for _, e := range h.committed[l.agreed:] {
 		delete(h.values, e.value)
 	}
-	h.committed = h.committed[:l.agreed:l.agreed]
+	h.committed = slices.Clone(h.committed[:l.agreed])
+	for i, e := range l.entries[:l.agreed] { // what was deleted elsewhere counts as the same, and may be something else here
+		if was := h.committed[i]; e.value != 0 && was != e {
+			delete(h.values, was.value)
+			h.committed[i], h.values[e.value] = e, true
+		}
+	}
 	for _, b := range w.brokers {
 		for _, other := range b.logs {
 			if other.id == h.id {

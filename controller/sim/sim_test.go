@@ -29,7 +29,7 @@ func number(t *testing.T, name string, otherwise uint64) (n uint64, given bool) 
 const steps = 400
 
 // TestClustersKeepTheirPromises simulates many clusters. OTTLA_SIM_SEED and OTTLA_SIM_STEPS simulate one again, and tell all that happens;
-// OTTLA_SIM_TOTAL is how many steps are to be made in all otherwise.
+// OTTLA_SIM_TOTAL is how many steps are to be made in all otherwise, and OTTLA_SIM_FROM the first seed.
 func TestClustersKeepTheirPromises(t *testing.T) {
 	seed, again := number(t, "OTTLA_SIM_SEED", 0)
 	length, _ := number(t, "OTTLA_SIM_STEPS", steps)
@@ -42,6 +42,8 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 		}
 		return
 	}
+	o.Seed, _ = number(t, "OTTLA_SIM_FROM", 0)
+	from := o.Seed
 	total, _ := number(t, "OTTLA_SIM_TOTAL", 250_000)
 	if testing.Short() {
 		total = 50_000
@@ -61,7 +63,7 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 		sum.Failures += r.Failures
 	}
 	t.Logf("%d clusters, %d steps: %d records committed, %d acknowledged, %d elections, %d controllers, %d reassignments, %d failed disks",
-		o.Seed, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns, sum.Moves, sum.Failures)
+		o.Seed-from, sum.Steps, sum.Committed, sum.Acked, sum.Elections, sum.Reigns, sum.Moves, sum.Failures)
 	for name, n := range map[string]int{"acknowledged records": sum.Acked, "elections": sum.Elections, "controllers": sum.Reigns} {
 		if n < sum.Steps/500 {
 			t.Errorf("only %d %s in %d steps: too little happens to find anything", n, name, sum.Steps)
