@@ -141,6 +141,11 @@ func (e Contact) broken(a, b cluster.BrokerID) bool {
 // suspected reports whether a broker answers to nobody.
 func (m *Machine) suspected(id cluster.BrokerID) bool { return slices.Contains(m.contact.Suspects, id) }
 
+// untold reports whether a broker does not answer to the controller, and that is not news that may change in a moment.
+func (m *Machine) untold(id cluster.BrokerID) bool {
+	return slices.Contains(m.contact.Unreached, id) && !slices.Contains(m.contact.Late, id)
+}
+
 // forget ends what was said of brokers whose registration has ended: the next one is another process.
 func (m *Machine) forget(ids []cluster.BrokerID) {
 	m.contact.Suspects = without(m.contact.Suspects, ids...)

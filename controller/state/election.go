@@ -41,6 +41,9 @@ type Candidate struct {
 	// Suspected reports whether a broker does not answer although it is registered. Such a one is elected only if there is no other; nil means
 	// that all answer.
 	Suspected func(cluster.BrokerID) bool
+	// Untold reports whether a broker that others reach does not answer to the controller, which could not tell it that it is elected. Such a one is
+	// elected only if there are none but suspects besides; nil means that all can be told.
+	Untold func(cluster.BrokerID) bool
 	// Unclean allows ElectOffline to take a replica that is out of sync.
 	Unclean bool
 }
@@ -99,20 +102,18 @@ func electOffline(c Candidate, unclean bool) (Election, bool) {
 	return Election{State: c.next(leader, []cluster.BrokerID{leader}, Recovering), Recipients: online, Unclean: true}, true
 }
 
-// answeringFirst returns ids with those at the end that do not answer.
+// answeringFirst returns ids with those at the end that do not answer, the suspects last.
 func (c Candidate) answeringFirst(ids []cluster.BrokerID) []cluster.BrokerID {
-	if c.Suspected == nil {
-		return ids
-	}
-	var answering, silent []cluster.BrokerID
-	for _, id := range ids {
-		if c.Suspected(id) {
-			silent = append(silent, id)
-		} else {
-			answering = append(answering, id)
+	rank := func(id cluster.BrokerID) int {
+		switch {
+		case c.Suspected != nil && c.Suspected(id):
+			return 2
+		case c.Untold != nil && c.Untold(id):
+			return 1
 		}
+		return 0
 	}
-	return append(answering, silent...)
+	return slices.SortedStableFunc(slices.Values(ids), func(a, b cluster.BrokerID) int { return rank(a) - rank(b) })
 }
 
 // electInSync takes the first of candidates that is online and in sync; the ISR stays.

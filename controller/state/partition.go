@@ -100,7 +100,7 @@ func (m *Machine) tryOnline(t *tally) {
 	})
 }
 
-// initialise gives new partitions their first leader: the first assigned replica that is online; all that are online are in
+// initialise gives new partitions their first leader: the first assigned replica that is online and can be told; all that are online are in
 // sync. The state must not exist.
 func (m *Machine) initialise(ps []*partition, t *tally, attempt int) {
 	var written []*partition
@@ -117,7 +117,7 @@ func (m *Machine) initialise(ps []*partition, t *tally, attempt int) {
 			}
 			written = append(written, p)
 			ops = append(ops, Op{Kind: CreateState, Partition: p.tp, State: LeaderAndISR{
-				Leader: online[0], ISR: online, ControllerEpoch: m.opts.Epoch,
+				Leader: m.candidate(p, LeaderAndISR{}).answeringFirst(online)[0], ISR: online, ControllerEpoch: m.opts.Epoch,
 			}})
 		}
 		return ops
@@ -227,6 +227,7 @@ func (m *Machine) candidate(p *partition, current LeaderAndISR) Candidate {
 		State:      current,
 		Online:     func(id cluster.BrokerID) bool { return m.online(p, id) },
 		Suspected:  m.suspected,
+		Untold:     m.untold,
 		ShuttingDown: func(id cluster.BrokerID) bool {
 			_, ok := m.shuttingDown[id]
 			return ok
