@@ -11,7 +11,8 @@ import (
 )
 
 // ask hands an event to the machine and returns its reply. The error carries NOT_CONTROLLER when this broker is not the
-// controller or ceases to be meanwhile (the event may then have had effects, or not), and REQUEST_TIMED_OUT when ctx ends first.
+// controller or ceases to be meanwhile (the event may then have had effects, or not), and REQUEST_TIMED_OUT when ctx ends first. What then has
+// not begun is left undone: after ZooKeeper was away for a while there may be much that its senders have asked for again since.
 func (c *Controller) ask(ctx context.Context, name string, e state.Event) (any, error) {
 	type answer struct {
 		reply any
@@ -21,7 +22,7 @@ func (c *Controller) ask(ctx context.Context, name string, e state.Event) (any, 
 	refuse := func() { answered <- answer{err: kerr.NotController.Err()} }
 	c.queue.put(event{name: name, dropped: refuse, run: func(loop context.Context) {
 		r := c.reign
-		if r == nil {
+		if r == nil || ctx.Err() != nil { // nobody waits: what is not done yet is not done at all
 			refuse()
 			return
 		}

@@ -568,6 +568,30 @@ func TestALeaderAsksForAnotherISR(t *testing.T) {
 	})
 }
 
+// What a leader has asked for and given up, while ZooKeeper did not answer, is not done when it does: it has asked for something else since.
+func TestARequestThatWasGivenUpIsLeftUndone(t *testing.T) {
+	inBubble(t, 3, nil, func(p *party) {
+		c := p.controllers[1]
+		c.CreateTopics(ctx, []TopicSpec{{Name: "a", NumPartitions: 1, ReplicationFactor: 3}}, time.Minute, false)
+		tp := cluster.TopicPartition{Topic: "a"}
+		s := p.snapshot()[tp]
+		hangs := make(chan struct{})
+		p.change(func() { p.sessions[1].hangs = hangs })
+		p.unregister(3)
+		synctest.Wait() // the event loop hangs in a write now
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		reply := c.AlterPartition(brief, state.AlterPartition{Broker: s.Leader, BrokerEpoch: p.brokers[s.Leader].Epoch, Partitions: []state.AlterRequest{
+			{Partition: tp, LeaderEpoch: s.LeaderEpoch + 1, PartitionEpoch: s.PartitionEpoch + 1, ISR: []cluster.BrokerID{s.Leader}},
+		}})
+		p.equal("code", reply.Code, kerr.RequestTimedOut)
+		p.change(func() { p.sessions[1].hangs = nil })
+		close(hangs)
+		synctest.Wait()
+		p.equal("in sync", len(p.snapshot()[tp].ISR), 2)
+	})
+}
+
 func TestABrokerShutsDownInOrder(t *testing.T) {
 	inBubble(t, 2, nil, func(p *party) {
 		c := p.controllers[1]
