@@ -9,6 +9,7 @@ import (
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/server"
+	"github.com/ottla/ottla/proto/cluster"
 )
 
 // logDirs answers DescribeLogDirs.
@@ -48,6 +49,13 @@ func (b *Broker) dirFailed(dir string, err error) {
 		b.fail(fmt.Errorf("all log.dirs failed, the last one is %s: %w", dir, err))
 	}
 	b.askForRoles()
+}
+
+// damaged is told of segments that are found to be damaged. It must not block.
+func (b *Broker) damaged(tp cluster.TopicPartition, segment cluster.Offset) {
+	if roles := b.roles.Load(); roles != nil {
+		roles.Damaged(tp, segment)
+	}
 }
 
 // askForRoles makes the controller send this broker its roles again, soon.

@@ -72,6 +72,7 @@ func (b *Broker) openLogs(ctx context.Context) error {
 		Now:                     b.clock.Now,
 		Expiry:                  b.clock.Expiry,
 		OnDirFailure:            b.dirFailed,
+		OnDamage:                b.damaged,
 	})
 	if err != nil {
 		return err

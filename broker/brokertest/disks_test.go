@@ -1,8 +1,6 @@
 package brokertest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,10 +11,8 @@ import (
 
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/client/admin"
-	"github.com/ottla/ottla/client/consumer"
 	"github.com/ottla/ottla/client/producer"
 	"github.com/ottla/ottla/proto/cluster"
-	"github.com/ottla/ottla/proto/kerr"
 )
 
 // below lets in decide about a directory and everything in it.
@@ -299,47 +295,4 @@ func TestANewDisk(t *testing.T) {
 			o.awaitISR(events, 0, 1, 2)
 		}
 	}, 2500 * time.Millisecond}.run(t)
-}
-
-// TestDamageAtRest flips a bit of a segment that the leader has finished long ago. Consumers are told, and never given what is damaged; from another
-// replica they get everything.
-func TestDamageAtRest(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		c := Start(t, Options{Brokers: 3, Logger: testLogger(t)})
-		cl := c.Client(t)
-		replicated(t, cl, map[string]string{"min.insync.replicas": "2", "segment.bytes": "1024"}, byThree...)
-		o := observe(t, c)
-		acked(t, cl, "r", 100)
-		settled(t, c, events, 0, 1, 2)
-		flip(t, c.Disk(1), segmentFiles(t, c, events, 1)[2])
-		r, err := consumer.New(cl, consumer.OffsetReset(consumer.ResetEarliest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close(t.Context())
-		if err := r.Assign(events); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		n := 0
-		for rec, err := range r.Records(ctx) {
-			if err != nil {
-				if ctx.Err() != nil || !errors.Is(err, kerr.CorruptMessage) {
-					t.Errorf("behind %d records: %v", n, err)
-				}
-				break
-			}
-			if want := fmt.Sprint("r", n); string(rec.Value) != want {
-				t.Fatalf("record %d is %q", n, rec.Value)
-			}
-			n++
-		}
-		if n == 0 || n == 100 {
-			t.Fatalf("%d records were read", n)
-		}
-		c.Stop(t, 1)
-		o.awaitISR(events, 0, 2)
-		wantRecords(t, readAll(t, cl, events.Topic), numbered("r", 100)...)
-	})
 }

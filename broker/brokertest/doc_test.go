@@ -30,7 +30,7 @@ var _ = map[string][]func(*testing.T){
 	"a log directory fails":                      {TestALogDirectoryFails, TestALogDirectoryFailsWithoutZooKeeper, TestABrokerWithoutAnyDirectoryGivesUp},
 	"a disk is full":                             {TestABrokerWithoutAnyDirectoryGivesUp, TestNoRoomForASegment},
 	"a disk stalls":                              {TestDisksThatStall},
-	"a bit flips":                                {TestABitFlips, TestDamageAtRest},
+	"a bit flips":                                {TestABitFlips, TestDamageIsRepaired, TestDamageThatNobodyCanRepair},
 	"the power of one broker fails":              {TestPowerCutsOfFollowers, TestPowerCutsLoseNothingThatWasPromised, TestALeaderThatLostItsTailAndIsBackAtOnceDoesNotLead},
 	"the power of all fails":                     {TestEveryPowerFails},
 	"a disk is replaced":                         {TestANewDisk, TestTheLastReplicaInSyncLosesItsDisk, TestALostDiskThatMattersToNobody, TestOneOfTwoDisksIsNotMounted},

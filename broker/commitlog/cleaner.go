@@ -137,7 +137,21 @@ func (p *cleanerPool) await(l *Log) {
 func (p *cleanerPool) take(l *Log) (done func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.busy[l] != nil || p.uncleanable[l] != nil {
+	if p.uncleanable[l] != nil {
+		return nil, false
+	}
+	return p.seizeLocked(l)
+}
+
+// seize is take for somebody who does not mind that the log cannot be compacted.
+func (p *cleanerPool) seize(l *Log) (done func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seizeLocked(l)
+}
+
+func (p *cleanerPool) seizeLocked(l *Log) (done func(), ok bool) {
+	if p.busy[l] != nil {
 		return nil, false
 	}
 	ch := make(chan struct{})
@@ -148,6 +162,13 @@ func (p *cleanerPool) take(l *Log) (done func(), ok bool) {
 		p.mu.Unlock()
 		close(ch)
 	}, true
+}
+
+// mended makes a log cleanable again.
+func (p *cleanerPool) mended(l *Log) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.uncleanable, l)
 }
 
 // free reports whether take would succeed.
@@ -234,7 +255,10 @@ func (m *Manager) cleaned(j *judged, r *round, err error) {
 		j.dir.log.Debug("compaction interrupted", "partition", l.tp.String(), "reason", err)
 	case errors.As(err, &damaged), errors.As(err, &corrupt), errors.Is(err, errTooManyKeys), errors.Is(err, errOutputTooLarge):
 		m.clean.giveUp(l, err)
-		j.dir.log.Error("log cannot be compacted, and will not be until the broker starts again", "partition", l.tp.String(), "error", err)
+		j.dir.log.Error("log cannot be compacted, and will not be until it is repaired or the broker starts again", "partition", l.tp.String(), "error", err)
+		if corrupt != nil {
+			l.reportDamage(corrupt)
+		}
 	default:
 		j.dir.log.Warn("compaction put off", "partition", l.tp.String(), "error", err)
 	}

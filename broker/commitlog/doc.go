@@ -31,6 +31,12 @@
 // tail leaves one; segments roll at the log end offset, so their bases follow each other without gaps, except where the
 // cleaner took records away. For that the cleaner may touch only segments below the checkpointed recovery point.
 //
+// # Damage
+//
+// Every batch that is read is checked. One that is not what was written is an error for the reader, and the segment's damage is told to the owner
+// (ManagerConfig.OnDamage), who repairs it with what another replica has ([Repair]); nothing is ever taken away because of it. Indexes are believed only where the batch that
+// they point to agrees.
+//
 // # Producers
 //
 // Every log remembers its idempotent and transactional producers, so that a retry is answered and not appended again, and so

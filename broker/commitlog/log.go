@@ -69,6 +69,8 @@ type logHooks struct {
 	// discard takes over segments that have left the log, and removes their files, under their new names, after
 	// file.delete.delay.ms.
 	discard func(l *Log, segments []*segment, files []string)
+	// damaged reports a segment that was found to be damaged.
+	damaged func(l *Log, base cluster.Offset)
 }
 
 // RecoveryInfo says what loading a log found.

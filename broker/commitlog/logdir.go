@@ -27,6 +27,8 @@ type logDir struct {
 	// onFail is called once, when the directory goes offline. It must not block.
 	onFail func(d *logDir, err error)
 	failed atomic.Pointer[StorageError]
+	// onDamage is told of segments that are found to be damaged. It must not block.
+	onDamage func(tp cluster.TopicPartition, segment cluster.Offset)
 
 	mu      sync.Mutex // guards what follows; never held over IO
 	logs    map[cluster.TopicPartition]*Log
@@ -44,9 +46,9 @@ type logDir struct {
 // offsetsByLog is the content of a checkpoint.
 type offsetsByLog = map[cluster.TopicPartition]cluster.Offset
 
-func newLogDir(path string, fsys vfs.FS, logger hclog.Logger, onFail func(*logDir, error)) *logDir {
+func newLogDir(path string, fsys vfs.FS, logger hclog.Logger, onFail func(*logDir, error), onDamage func(cluster.TopicPartition, cluster.Offset)) *logDir {
 	return &logDir{
-		path: path, fs: fsys, log: logger, onFail: onFail,
+		path: path, fs: fsys, log: logger, onFail: onFail, onDamage: onDamage,
 		logs: map[cluster.TopicPartition]*Log{}, pending: map[*Log]bool{}, doomed: map[string]time.Time{},
 		marks: map[string]offsetsByLog{}, wake: make(chan struct{}, 1), ckptMu: newTurn(),
 	}
@@ -96,6 +98,7 @@ func (d *logDir) hooks() logHooks {
 		},
 		discard:        d.discard,
 		cleanedLowered: func(l *Log, to cluster.Offset) error { return d.lowerCleaned(l.tp, to) },
+		damaged:        func(l *Log, base cluster.Offset) { d.onDamage(l.tp, base) },
 	}
 }
 

@@ -69,6 +69,9 @@ type ManagerConfig struct {
 	// OnDirFailure is called once for each directory that goes offline, in a goroutine of its own; nil means nobody wants to
 	// know. It must return when the broker shuts down, because Close waits for it.
 	OnDirFailure func(dir string, err error)
+	// OnDamage is called with the base offset of a segment of which somebody has read bytes that cannot be what was written, each time; nil means nobody
+	// wants to know. It must not block nor call the log. See Manager.BeginRepair.
+	OnDamage func(tp cluster.TopicPartition, segment cluster.Offset)
 }
 
 func (c ManagerConfig) withDefaults() ManagerConfig {
@@ -90,6 +93,9 @@ func (c ManagerConfig) withDefaults() ManagerConfig {
 	}
 	if c.OnDirFailure == nil {
 		c.OnDirFailure = func(string, error) {}
+	}
+	if c.OnDamage == nil {
+		c.OnDamage = func(cluster.TopicPartition, cluster.Offset) {}
 	}
 	if c.RetentionInterval <= 0 {
 		c.RetentionInterval = 5 * time.Minute

@@ -36,7 +36,7 @@ func OpenManager(ctx context.Context, cfg ManagerConfig) (*Manager, error) {
 	m.clean.init(cfg.Cleaner)
 	m.stopCtx, m.stop = context.WithCancel(context.Background())
 	for _, path := range cfg.Dirs {
-		m.dirs = append(m.dirs, newLogDir(path, cfg.FS, cfg.Logger, m.dirFailed))
+		m.dirs = append(m.dirs, newLogDir(path, cfg.FS, cfg.Logger, m.dirFailed, cfg.OnDamage))
 	}
 	if err := m.open(ctx); err != nil {
 		m.stop()

@@ -89,7 +89,10 @@ func (l *Log) readError(err error) error {
 	var coded *kerr.Error
 	var corrupt *CorruptionError
 	switch {
-	case errors.As(err, &coded) || errors.As(err, &corrupt):
+	case errors.As(err, &corrupt):
+		l.reportDamage(corrupt)
+		return err
+	case errors.As(err, &coded):
 		return err
 	case errors.Is(err, fs.ErrClosed):
 		return &StorageError{Dir: l.dir, Op: "read", Err: errClosed}
@@ -196,22 +199,30 @@ type batchRun struct {
 	first, next cluster.Offset
 }
 
-// readRun fills p from a position and returns the whole batches in it, and the size of the first one whether it is whole or
-// not. Only headers are looked at; checksums are for those who receive the batches.
+// readRun fills p from a position and returns the whole batches in it, up to the first that is damaged, and the size of the first one whether it is
+// whole or not. The error is a *CorruptionError when the first one is damaged itself.
 func (s *segment) readRun(p []byte, pos int64, maxBytes int, upTo cluster.Offset) (run batchRun, first int, err error) {
 	if n, err := s.log.ReadAt(p, pos); err != nil && (n < len(p) || !errors.Is(err, io.EOF)) {
 		return run, 0, fmt.Errorf("read %d bytes at %d of %s: %w", len(p), pos, s.log.path, err)
 	}
+	var before batchRun // without the last batch
 	for rest := p; len(rest) >= record.HeaderSize; rest = p[run.bytes:] {
 		b := record.Batch(rest)
 		size := b.Length()
-		if size < record.HeaderSize || b.Magic() != record.Magic {
-			return run, 0, &CorruptionError{File: s.log.path, Position: pos + int64(run.bytes),
-				Reason: fmt.Sprintf("a batch of %d bytes and format %d", size, b.Magic())}
+		damaged := func(from batchRun, format string, args ...any) (batchRun, int, error) {
+			if from.bytes > 0 {
+				return from, first, nil // the next read begins there
+			}
+			return from, 0, &CorruptionError{File: s.log.path, Position: pos, Reason: fmt.Sprintf(format, args...)}
 		}
-		if run.bytes == 0 && size > len(rest) {
+		switch {
+		case size < record.HeaderSize || b.Magic() != record.Magic:
+			return damaged(run, "a batch of %d bytes and format %d", size, b.Magic())
+		case run.bytes > 0 && cluster.Offset(b.BaseOffset()) < run.next: // one of the two has a wrong offset
+			return damaged(before, "the batch has offsets %d..%d, and the next one begins at %d", before.next, run.next-1, b.BaseOffset())
+		case run.bytes == 0 && size > len(rest):
 			if end := s.size.Load(); pos+int64(size) > end { // what is published is whole batches
-				return run, 0, &CorruptionError{File: s.log.path, Position: pos, Reason: fmt.Sprintf("a batch of %d bytes, %d before the end of the segment", size, end-pos)}
+				return damaged(run, "a batch of %d bytes, %d before the end of the segment", size, end-pos)
 			}
 		}
 		if first == 0 {
@@ -220,6 +231,10 @@ func (s *segment) readRun(p []byte, pos int64, maxBytes int, upTo cluster.Offset
 		if cluster.Offset(b.BaseOffset()) >= upTo || size > len(rest) || run.bytes+size > maxBytes {
 			return run, first, nil
 		}
+		if b = b[:size]; !b.CheckCRC() || b.LastOffsetDelta() < 0 {
+			return damaged(run, "batch %d fails its checksum", b.BaseOffset())
+		}
+		before = run
 		run.bytes += size
 		run.next = cluster.Offset(b.LastOffset()) + 1
 	}

@@ -31,6 +31,8 @@ func (p *Peers) Leader(id cluster.BrokerID) *Leader { return &Leader{peers: p, i
 type FetchRequest struct {
 	// BrokerEpoch is the follower's registration.
 	BrokerEpoch cluster.BrokerEpoch
+	// AsConsumer reads what a consumer may read, from a follower too, and reports nothing.
+	AsConsumer bool
 	// MaxWait is how long the leader may wait for MinBytes.
 	MaxWait time.Duration
 	// MinBytes is what the leader waits for.
@@ -128,10 +130,16 @@ func (l *Leader) Close() {
 	}
 }
 
+// anyRack names a rack that no broker stands in: a follower answers consumers that name one, and a leader sends them to nobody else.
+const anyRack = "\x00"
+
 func (r *FetchRequest) encode(self cluster.BrokerID) *ottlapb.FetchRequest {
 	out := &ottlapb.FetchRequest{
 		ReplicaId: int32(self), BrokerEpoch: int64(r.BrokerEpoch), MaxWaitMs: int32(r.MaxWait.Milliseconds()),
 		MinBytes: int32(r.MinBytes), MaxBytes: int32(r.MaxBytes),
+	}
+	if r.AsConsumer {
+		out.ReplicaId, out.BrokerEpoch, out.RackId = int32(cluster.NoBroker), int64(cluster.NoBrokerEpoch), anyRack
 	}
 	var topic *ottlapb.FetchTopic
 	for i := range r.Set {

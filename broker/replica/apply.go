@@ -56,6 +56,7 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 	if m.fetchers != nil {
 		m.fetchers.settle()
 		m.alterer.begin()
+		m.repairs.begin()
 	}
 	m.checkpoints.begin(m.cfg.HWCheckpointInterval, m.checkpoint, m.cfg.Logger)
 	return kerr.None, outcomes
@@ -291,6 +292,9 @@ func (m *Manager) stopLocked(s *StopPartition) (kerr.Code, error) {
 	}
 	if _, ok := m.cfg.Logs.Get(s.TopicPartition); !ok {
 		return kerr.None, nil
+	}
+	if m.repairs != nil {
+		m.repairs.leave(s.TopicPartition)
 	}
 	if err := m.cfg.Logs.Delete(s.TopicPartition); err != nil {
 		return codeOf(err), fmt.Errorf("delete log of %s: %w", s.TopicPartition, err)

@@ -20,6 +20,12 @@
 //   - An acknowledgement for acks=all is given only while the leadership that appended the batch has not been interrupted.
 //   - An order with an epoch that is too old changes nothing.
 //
+// # Damage
+//
+// A log that reads a batch which is not what was written says so, and the repairer takes what is missing from other replicas, as a consumer would read it
+// ([commitlog.Repair]). What is replicated is the same everywhere, so that needs no order and changes no role; the high watermark must only have passed it. Until
+// then readers are answered with KAFKA_STORAGE_ERROR, which makes them ask again, and with CORRUPT_MESSAGE when nobody who lives has it.
+//
 // # Waiting
 //
 // There is no purgatory. Whoever waits for a watermark, a fetch or a produce request, has a goroutine already: it registers a [Signal]
@@ -27,7 +33,7 @@
 //
 // # Locks
 //
-// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own, and alterer.mu; after Manager.orders also
+// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own, and alterer.mu and repairer.mu; after Manager.orders also
 // fetchers.mu, then fetcher.mu. orders and gate are held over disk IO, as the
 // log's append lock is: they order the changes of one broker's roles, and appends against changes of role. mu is held for arithmetic only.
 package replica

@@ -78,7 +78,7 @@ func (p *Partition) listAs(st *state.Standing, r *Reader, timestamp int64) (List
 	}
 	found, err := p.search(timestamp, bound)
 	if err != nil {
-		code := p.checkStorage(err)
+		code := p.readCode(err)
 		return nothingListed, code.With(fmt.Sprintf("look up timestamp %d in %s: %v", timestamp, p.tp, err))
 	}
 	if found == nothingListed && unavailable != nil {

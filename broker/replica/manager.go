@@ -177,6 +177,7 @@ type Manager struct {
 	checkpoints checkpointLoop
 	fetchers    *fetchers // nil without peers
 	alterer     *alterer  // nil without peers
+	repairs     *repairer // nil without peers
 
 	// settings is held while settings are looked up and handed to a log, so that the latest win.
 	settings sync.Mutex
@@ -200,7 +201,8 @@ func New(cfg Config) *Manager {
 	}
 	if cfg.Peers != nil {
 		m.fetchers, m.alterer = newFetchers(m), newAlterer(m)
-		m.env.alter = func(p *Partition) { m.alterer.push(p) }
+		m.repairs = newRepairer(m)
+		m.env.alter, m.env.heals = func(p *Partition) { m.alterer.push(p) }, m.repairs.heals
 	}
 	return m
 }
@@ -316,6 +318,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	if m.fetchers != nil {
 		m.fetchers.close()
 		m.alterer.stop()
+		m.repairs.stop()
 	}
 	for _, p := range m.all() {
 		p.stop()

@@ -25,7 +25,8 @@ type environment struct {
 	nearest bool
 	// sending limits what throttled followers are sent, fetching what is fetched into throttled replicas.
 	sending, fetching *throttle
-	alter             func(*Partition) // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
+	alter             func(*Partition)                  // asks the controller for what the partition proposes, without blocking; nil when nobody can be asked
+	heals             func(cluster.TopicPartition) bool // whether what is damaged there can be expected to be repaired; nil when nobody repairs
 	logger            hclog.Logger
 }
 

@@ -169,7 +169,7 @@ func (p *Partition) readAs(st *state.Standing, r *Reader, pos *Position, size Re
 	if pos.Offset < bound && (size.MaxBytes > 0 || size.MinOneBatch) {
 		fetched, err := p.log.Read(pos.Offset, size.MaxBytes, bound, size.MinOneBatch, pool)
 		if err != nil {
-			if code := p.checkStorage(err); code != kerr.OffsetOutOfRange {
+			if code := p.readCode(err); code != kerr.OffsetOutOfRange {
 				p.env.logger.Warn("read failed", "partition", p.tp.String(), "offset", int64(pos.Offset), "error", err)
 				return failedRead(code), end
 			}
