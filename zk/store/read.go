@@ -186,16 +186,6 @@ func (st *Store) LogDirEvents(ctx context.Context, r Reader) (brokers []cluster.
 	return brokers, paths, err
 }
 
-// ISRChanges reads which partitions' leaders have written the state themselves, and the paths to delete once that is dealt
-// with. With a watcher it sets the watch on new ones.
-func (st *Store) ISRChanges(ctx context.Context, r Reader) (tps []cluster.TopicPartition, paths []string, err error) {
-	paths, got, err := notifications(ctx, st, r, znode.ISRChangeNotification, znode.DecodeISRChange)
-	for _, path := range paths {
-		tps = append(tps, got[path]...)
-	}
-	return tps, paths, err
-}
-
 // notifications reads the sequential children of a node in order.
 func notifications[T any](ctx context.Context, st *Store, r Reader, parent string, decode func(string, []byte) (T, error)) ([]string, map[string]T, error) {
 	names, err := children(ctx, st.reader(r), parent)

@@ -283,8 +283,7 @@ func (b *stateBatch) look(ctx context.Context, it *stateItem, refusal error) (do
 	return true, nil
 }
 
-// SetState writes one partition state without the fence, as a leader does with inter.broker.protocol.version below 2.7:
-// the controller is told by [Store.NotifyISRChange]. The state's controller epoch is written as given.
+// SetState writes one partition state without the fence, as a leader does with inter.broker.protocol.version below 2.7. The state's controller epoch is written as given.
 func (st *Store) SetState(ctx context.Context, w StateWrite) (cluster.PartitionEpoch, error) {
 	it := &stateItem{write: w, data: w.State.Encode()}
 	path := znode.PartitionStatePath(w.Partition)

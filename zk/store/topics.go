@@ -143,11 +143,6 @@ func (st *Store) request(ctx context.Context, what, path string, data []byte) er
 	return fmt.Errorf("ask for %s: %w", what, err)
 }
 
-// NotifyISRChange tells the controller that this broker has written states itself.
-func (st *Store) NotifyISRChange(ctx context.Context, tps []cluster.TopicPartition) error {
-	return st.notify(ctx, znode.ISRChangePrefix, znode.EncodeISRChange(tps))
-}
-
 // NotifyLogDirFailure tells the controller that a log directory of the broker has failed.
 func (st *Store) NotifyLogDirFailure(ctx context.Context, broker cluster.BrokerID) error {
 	return st.notify(ctx, znode.LogDirEventPrefix, znode.EncodeLogDirEvent(broker))
@@ -239,8 +234,7 @@ func (tx *FencedTx) DeletePreferredElection(ctx context.Context) error {
 	return tx.deleteAll(ctx, []string{znode.PreferredReplicaElection})
 }
 
-// DeleteNotifications removes notifications that have been dealt with. paths come from [Store.LogDirEvents] or
-// [Store.ISRChanges].
+// DeleteNotifications removes notifications that have been dealt with. paths come from [Store.LogDirEvents].
 func (tx *FencedTx) DeleteNotifications(ctx context.Context, paths ...string) error {
 	return tx.deleteAll(ctx, paths)
 }
