@@ -63,7 +63,9 @@ func TestEnsemble(t *testing.T) {
 	// Not of the leader and one follower: ZooKeeper 3.8.0's leader may then go on in its old epoch, with both followers again, and commit nothing any more until it is restarted.
 	r.suffer("SIGSTOP of both followers", ensembleSession+3*time.Second, func() func() {
 		_, followers := r.roles()
-		return r.freeze(followers...)
+		thaw := r.freeze(followers...)
+		within(t, time.Minute, "the leader steps down", func() bool { return !r.ensemble.Led() })
+		return thaw
 	})
 	r.suffer("kill -9 of all, and a new start", 0, func() func() {
 		for _, s := range r.ensemble.Servers {
