@@ -197,16 +197,6 @@ func (d *logDir) purge(tp cluster.TopicPartition) error {
 	return nil
 }
 
-// writeHighWatermarks replaces replication-offset-checkpoint.
-func (d *logDir) writeHighWatermarks(offsets offsetsByLog) error {
-	d.ckptMu.Lock()
-	defer d.ckptMu.Unlock()
-	if err := d.replaceCheckpoint(highWatermarkFile, offsets); err != nil {
-		return d.fail("write high watermarks", err)
-	}
-	return nil
-}
-
 // checkpoint writes both checkpoints.
 func (d *logDir) checkpoint() error {
 	if err := d.checkpointRecoveryPoints(); err != nil {

@@ -403,27 +403,21 @@ func (m *Manager) HighWatermarks() map[cluster.TopicPartition]cluster.Offset {
 	return all
 }
 
-// WriteHWCheckpoint replaces the high watermarks of all partitions, each in the replication-offset-checkpoint of the
-// directory that its log is in. Partitions without a log are left out. Directories that are offline are passed over; an error
-// takes a directory offline and does not keep the others from being written.
-func (m *Manager) WriteHWCheckpoint(hws map[cluster.TopicPartition]cluster.Offset) error {
-	byDir := map[*logDir]offsetsByLog{}
-	for _, d := range m.dirs {
-		if d.online() == nil {
-			byDir[d] = offsetsByLog{}
-		}
-	}
-	m.mu.RLock()
-	for tp, hw := range hws {
-		if p, ok := m.logs[tp]; ok && byDir[p.dir] != nil {
-			byDir[p.dir][tp] = hw
-		}
-	}
-	m.mu.RUnlock()
+// WriteHWCheckpoint replaces the high watermarks of all logs, each in the replication-offset-checkpoint of the directory that it is in. A log that was
+// deleted meanwhile is left out: what was said of it must not become what is said of the next log of that name. Directories that are offline are passed
+// over; an error takes a directory offline and does not keep the others from being written.
+func (m *Manager) WriteHWCheckpoint(hws map[*Log]cluster.Offset) error {
 	var errs []error
 	for _, d := range m.dirs {
-		if offsets, ok := byDir[d]; ok {
-			errs = append(errs, d.writeHighWatermarks(offsets))
+		if d.online() != nil {
+			continue
+		}
+		err := d.writeCheckpoint(highWatermarkFile, func(l *Log) (cluster.Offset, bool) {
+			hw, ok := hws[l]
+			return hw, ok
+		})
+		if err != nil {
+			errs = append(errs, d.fail("write high watermarks", err))
 		}
 	}
 	return errors.Join(errs...)

@@ -331,13 +331,13 @@ func (m *Manager) Close(ctx context.Context) error {
 
 // checkpoint notes the high watermarks of all logs on this broker's disks. A log that no order has named yet keeps the one it has.
 func (m *Manager) checkpoint() error {
-	marks := make(map[cluster.TopicPartition]cluster.Offset)
+	marks := make(map[*commitlog.Log]cluster.Offset)
 	for _, log := range m.cfg.Logs.Logs() {
 		tp := log.TopicPartition()
 		if p := m.lookUp(tp); p != nil && p.log == log {
-			marks[tp] = p.HighWatermark()
+			marks[log] = p.HighWatermark()
 		} else if mark, ok := m.cfg.Logs.ReadHW(tp); ok {
-			marks[tp] = mark
+			marks[log] = mark
 		}
 	}
 	if err := m.cfg.Logs.WriteHWCheckpoint(marks); err != nil {

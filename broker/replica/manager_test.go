@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -112,7 +113,7 @@ func TestAHighWatermarkBeyondTheLogIsBroughtBack(t *testing.T) {
 	if err := b.m.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.logs.WriteHWCheckpoint(map[cluster.TopicPartition]cluster.Offset{orders0: 4711}); err != nil {
+	if err := b.logs.WriteHWCheckpoint(map[*commitlog.Log]cluster.Offset{p.log: 4711}); err != nil {
 		t.Fatal(err)
 	}
 	b.stop()
