@@ -37,7 +37,7 @@ var _ = map[string][]func(*testing.T){
 	"the last replica in sync is gone":           {TestTheLastInSyncReplicaIsWaitedFor, TestTheLastInSyncReplicaLosesItsPower, TestTooFewReplicasInSync},
 	"an unclean election":                        {TestAnUncleanElectionLosesRecordsAndNotAgreement, TestConsumersLearnOfAnUncleanElection},
 	"partitions move, brokers come and go":       {TestBrokersComeAndGoUnderLoad, TestMovesUnderLeaderAndControllerKills, TestMovesAreRefusedAndCancelled},
-	"a topic is deleted, and made again":         {TestATopicIsDeletedEverywhere, TestADeletionWaitsForADeadReplica, TestATopicThatIsMadeAgainIsAnotherOne},
+	"a topic is deleted, and made again":         {TestATopicIsDeletedEverywhere, TestADeletionWaitsForADeadReplica, TestATopicThatIsMadeAgainIsAnotherOne, TestATopicIsRemadeUnderLoad, TestAReplicaComesBackWithTheLogOfTheOldTopic},
 	"the clock of one broker jumps":              {TestTheClockOfOneBrokerJumps, TestAProducerIsNotForgottenByAJump, TestABrokerStartsWithAWrongClock, TestChangesOfSettingsAreKeptForOthersWhateverTheClockSays},
 	"somebody forges orders":                     {TestForgedOrdersAreRefusedAndTheSecretMayChange},
 }

@@ -248,7 +248,8 @@ func (l *Log) setTopicID(id cluster.TopicID) error {
 	case id.IsZero() || id == known:
 		return nil
 	case !known.IsZero():
-		return kerr.InconsistentTopicID.With(fmt.Sprintf("partition %s has topic id %s on disk, asked for is %s", l.tp, known, id))
+		return kerr.InconsistentTopicID.With(fmt.Sprintf("partition %s in %s has topic id %s, and the topic has %s: the log is of another topic of that name. "+
+			"If nobody needs it, stop the broker and remove the directory", l.tp, l.dir, known, id))
 	}
 	if err := l.usable("write the topic id"); err != nil {
 		return err

@@ -21,23 +21,36 @@ func (h *History) Check(o Options) (Report, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := Report{Sent: len(h.sends), Gap: h.gap}
-	byPartition := map[cluster.TopicPartition]*partition{}
-	at := func(tp cluster.TopicPartition) *partition {
-		p := byPartition[tp]
+	byPartition := map[incarnation]*partition{}
+	at := func(in incarnation) *partition {
+		p := byPartition[in]
 		if p == nil {
-			p = &partition{tp: tp, options: o, log: h.finals[tp], version: map[cluster.Offset]string{}}
-			byPartition[tp] = p
+			p = &partition{tp: in.tp, options: o, log: h.finals[in], deleted: in != h.lives(in.tp), version: map[cluster.Offset]string{}}
+			if p.log == nil && p.deleted {
+				p.log = &Reader{h: h} // nobody has looked, and nobody can any more
+			}
+			byPartition[in] = p
 		}
 		return p
 	}
+	homes, found := h.homes()
 	sent := map[string]cluster.TopicPartition{}
 	for _, s := range h.sends {
 		if _, twice := sent[s.value]; twice {
 			return r, fmt.Errorf("check the history: the value %q was sent twice; values must be unique", s.value)
 		}
 		sent[s.value] = s.tp
-		p := at(s.tp)
-		p.sends = append(p.sends, s)
+		if in, ok := s.certain(); ok || h.phases[s.tp] == 0 {
+			p := at(in)
+			p.sends = append(p.sends, s)
+		} else {
+			maybe := *s
+			maybe.outcome = unknown // in this topic
+			for n := range h.lives(s.tp).n + 1 {
+				p := at(incarnation{s.tp, n})
+				p.sends = append(p.sends, &maybe)
+			}
+		}
 		switch s.outcome {
 		case acked:
 			r.Acked++
@@ -49,24 +62,27 @@ func (h *History) Check(o Options) (Report, error) {
 		}
 	}
 	for _, reader := range h.readers {
-		for _, x := range reader.polls {
-			at(x.tp) // a phantom in a partition that nobody sent to
+		parts, mixed := h.split(reader, homes)
+		found = append(found, mixed...)
+		for in, part := range parts {
+			p := at(in) // also of a phantom in a partition that nobody sent to
+			p.readers = append(p.readers, part)
 		}
 	}
 	var errs []error
-	r.Anomalies = append(r.Anomalies, h.seen...)
-	for _, tp := range slices.SortedFunc(maps.Keys(byPartition), cluster.TopicPartition.Compare) {
-		p := byPartition[tp]
+	r.Anomalies = append(append(r.Anomalies, h.seen...), found...)
+	for _, in := range slices.SortedFunc(maps.Keys(byPartition), incarnation.compare) {
+		p := byPartition[in]
 		if p.log == nil {
-			errs = append(errs, fmt.Errorf("check the history: %s was not read to its end", tp))
+			errs = append(errs, fmt.Errorf("check the history: %s was not read to its end", in.tp))
 			continue
 		}
-		for _, reader := range h.readers {
+		for _, reader := range p.readers {
 			p.learn(reader, sent)
 		}
 		p.checkLog()
 		p.checkSends()
-		for _, reader := range h.readers {
+		for _, reader := range p.readers {
 			n := p.checkReader(reader)
 			if reader != p.log {
 				r.Read += n
@@ -86,6 +102,8 @@ type partition struct {
 	options Options
 	sends   []*Send
 	log     *Reader                   // everything in it at the end
+	readers []*Reader                 // what was read of it, the log included
+	deleted bool                      // it went on behind what log has, and then its topic was deleted
 	version map[cluster.Offset]string // what every observation together says is at an offset
 
 	lost, duplicated int
@@ -159,13 +177,14 @@ func (p *partition) checkSends() {
 	last := map[string]position{} // by producer
 	for _, s := range p.sends {
 		offset, there := place[s.value]
-		if s.outcome == acked && s.offset < 0 && !there {
+		if s.outcome == acked && s.offset < 0 && !there && !p.deleted {
 			p.lost++
 			p.report(LostWrite, "%q was acknowledged without an offset, and is nowhere", s.value)
 		}
 		if s.outcome == acked && s.offset >= 0 {
 			p.observe(s.offset, s.value, s.producer)
 			switch {
+			case s.offset >= end && p.deleted:
 			case s.offset >= end:
 				p.lost++
 				p.report(Unseen, "%q was acknowledged at offset %d, and the partition ends at %d", s.value, s.offset, end)

@@ -6,6 +6,8 @@
 // and, when all is healed and quiet, each partition from its beginning to its end ([History.Final]). [History.Check] compares. [CompareLogs] compares
 // the files of replicas, and [Cluster] what ZooKeeper said about leaders and controllers.
 //
+// A topic that is deleted and made again ([History.Deleting], [History.Created]) is another one, and judged on its own.
+//
 // The names of anomalies are those of jepsen.tests.kafka.
 package history
 
@@ -25,7 +27,8 @@ type History struct {
 	mu      sync.Mutex
 	sends   []*Send
 	readers []*Reader
-	finals  map[cluster.TopicPartition]*Reader
+	finals  map[incarnation]*Reader
+	phases  map[cluster.TopicPartition]int            // of partitions whose topic was deleted, see turn
 	known   map[cluster.TopicPartition]cluster.Offset // the highest offset that anybody has been told, -1 for none
 	ends    map[cluster.TopicPartition]end            // the last end that a partition said that it has
 	acks    map[string]int                            // acknowledged records by producer
@@ -36,7 +39,7 @@ type History struct {
 
 // New returns an empty history. now is asked for the time of acknowledgements, for the longest gap between two.
 func New(now func() time.Time) *History {
-	return &History{now: now, finals: map[cluster.TopicPartition]*Reader{}, known: map[cluster.TopicPartition]cluster.Offset{}, ends: map[cluster.TopicPartition]end{}, acks: map[string]int{}}
+	return &History{now: now, finals: map[incarnation]*Reader{}, phases: map[cluster.TopicPartition]int{}, known: map[cluster.TopicPartition]cluster.Offset{}, ends: map[cluster.TopicPartition]end{}, acks: map[string]int{}}
 }
 
 // outcome is what became of a send.
@@ -59,6 +62,8 @@ type Send struct {
 	outcome  outcome
 	offset   cluster.Offset // when acked
 	err      error          // when failed
+	sentIn   int            // the partition's phase when it was sent
+	ackedIn  int            // and when it was acknowledged
 }
 
 // Send records that a producer is about to be given a record; call it before the producer is, and in the order in which records are given.
@@ -66,7 +71,7 @@ type Send struct {
 func (h *History) Send(producer string, tp cluster.TopicPartition, value string) *Send {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &Send{h: h, producer: producer, tp: tp, value: value, floor: h.knownLocked(tp)}
+	s := &Send{h: h, producer: producer, tp: tp, value: value, floor: h.knownLocked(tp), sentIn: h.phases[tp]}
 	h.sends = append(h.sends, s)
 	return s
 }
@@ -75,9 +80,9 @@ func (h *History) Send(producer string, tp cluster.TopicPartition, value string)
 func (s *Send) Acked(offset cluster.Offset) {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
-	s.outcome, s.offset = acked, offset
+	s.outcome, s.offset, s.ackedIn = acked, offset, s.h.phases[s.tp]
 	s.h.acks[s.producer]++
-	if offset <= s.floor && offset >= 0 {
+	if offset <= s.floor && offset >= 0 && s.ackedIn == 0 { // offsets begin anew with a new topic, and news of the old one may be late
 		s.h.seen = append(s.h.seen, Anomaly{StaleAck, s.tp, fmt.Sprintf("%s was acknowledged at offset %d, and offset %d was known before it was sent", s.value, offset, s.floor)})
 	}
 	s.h.learnLocked(s.tp, offset)
@@ -116,6 +121,9 @@ type end struct {
 func (h *History) End(tp cluster.TopicPartition, offset cluster.Offset, epoch cluster.LeaderEpoch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.phases[tp]%2 != 0 {
+		return // of the one or the other
+	}
 	if last, ok := h.ends[tp]; ok && (offset < last.offset || epoch < last.epoch) {
 		h.seen = append(h.seen, Anomaly{EndBack, tp, fmt.Sprintf("it ends at offset %d in epoch %d, and ended at %d in epoch %d", offset, epoch, last.offset, last.epoch)})
 	}
@@ -154,12 +162,12 @@ func (h *History) Reader(name string) *Reader {
 }
 
 // Final adds the reader that reads a partition from its beginning to its end, when nothing is sent any more. The end is where the partition said
-// that it ends, so that what is beyond it counts as lost.
+// that it ends, so that what is beyond it counts as lost. Before [History.Deleting] it may be read while something is sent.
 func (h *History) Final(tp cluster.TopicPartition) *Reader {
 	r := h.Reader("the last reader of " + tp.String())
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.finals[tp] = r
+	h.finals[h.lives(tp)] = r
 	return r
 }
 
@@ -194,6 +202,8 @@ const (
 	PollSkip Kind = "poll-skip"
 	// Hole is an offset in the middle of a partition with nothing there.
 	Hole Kind = "hole"
+	// OldRecord is a record of a topic that was deleted, in a topic of the same name that was made later, or behind its records for a reader.
+	OldRecord Kind = "old-record"
 	// StaleAck is an acknowledged offset that had been used before the record was sent.
 	StaleAck Kind = "stale-ack"
 	// EndBack is a partition whose end, as far as consumers may read, went back: within an epoch its high watermark.
