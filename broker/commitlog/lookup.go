@@ -101,7 +101,13 @@ func (s *segment) firstAtOrAfter(ts int64, from cluster.Offset) (TimestampOffset
 	if e, ok, err := s.tidx.lookup(ts); err != nil {
 		return noTimestampOffset, false, err
 	} else if ok {
-		begin = max(begin, cluster.Offset(e.val))
+		at, there, err := s.locate(cluster.Offset(e.val))
+		if err != nil {
+			return noTimestampOffset, false, err
+		}
+		if there && at.maxTS == e.key { // else the entry is damaged
+			begin = max(begin, cluster.Offset(e.val))
+		}
 	}
 	pos, err := s.hint(begin, buf[:])
 	if err != nil {

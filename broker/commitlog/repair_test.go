@@ -420,3 +420,49 @@ func TestErrorAtEveryOperationOfRepair(t *testing.T) {
 		}
 	}
 }
+
+// TestADamagedTimeIndexDeletesNothing spoils the last entry of each time index. Retention and questions by time go by the batches.
+func TestADamagedTimeIndexDeletesNothing(t *testing.T) {
+	for name, bit := range map[string]byte{"earlier": 0x80, "later": 0x40} {
+		t.Run(name, func(t *testing.T) {
+			cfg := smallConfig()
+			cfg.RetentionMs = 1_000_000
+			mem := vfs.NewMem()
+			w, err := newWounded(t, mem, cfg)
+			must(t, err)
+			closeManager(t, w.m)
+			for _, s := range (*w.l.segments.Load())[:len(w.l.Segments())-1] {
+				f, err := mem.OpenFile(s.tidx.path, 2, 0)
+				must(t, err)
+				size, err := f.Size()
+				must(t, err)
+				p := make([]byte, 1)
+				_, err = f.ReadAt(p, size-timeEntrySize+7) // of the timestamp
+				must(t, err)
+				p[0] ^= bit
+				_, err = f.WriteAt(p, size-timeEntrySize+7)
+				must(t, errors.Join(err, f.Close()))
+			}
+			w.m = openOn(t, mem, cfg)
+			defer closeManager(t, w.m)
+			w.l, _ = w.m.Get(orders)
+			for _, s := range (*w.l.segments.Load())[:len(w.l.Segments())-1] {
+				buf := make([]byte, record.HeaderSize)
+				want := timePoint{ts: record.NoTimestamp}
+				_, _, err := s.scan(0, buf, func(f found) bool {
+					if f.maxTS > want.ts {
+						want = timePoint{ts: f.maxTS, offset: f.last}
+					}
+					return false
+				})
+				must(t, err)
+				if got := s.confirmedTime(); got != want {
+					t.Errorf("segment %d is of %+v, want %+v", s.base, got, want)
+				}
+			}
+			got, err := readAll(w.l)
+			must(t, err)
+			must(t, checkLookups(w.l, got))
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
+	"github.com/ottla/ottla/proto/record"
 )
 
 // Retention removes whole segments from the beginning of a log (F§4.10). What a power cut may leave decides its order:
@@ -80,7 +81,7 @@ func (l *Log) aged(list []*segment, i int) (s agedSegment, ok bool, err error) {
 		return s, false, nil
 	}
 	seg := list[i]
-	s = agedSegment{next: l.LogEndOffset(), size: seg.size.Load(), last: i == len(list)-1, time: seg.maxTime().ts}
+	s = agedSegment{next: l.LogEndOffset(), size: seg.size.Load(), last: i == len(list)-1, time: seg.confirmedTime().ts}
 	if !s.last {
 		s.next = list[i+1].base
 	}
@@ -88,6 +89,36 @@ func (l *Log) aged(list []*segment, i int) (s agedSegment, ok bool, err error) {
 		s.time, err = seg.modified()
 	}
 	return s, true, err
+}
+
+// confirmedTime returns the largest timestamp. It may be from the time index on disk, which can be damaged: if the batch that it names does not have it, all
+// batches are asked. A segment that cannot be read is as old as the index says.
+func (s *segment) confirmedTime() timePoint {
+	p := s.maxTime()
+	if p.ts < 0 {
+		return p
+	}
+	if at, ok, err := s.locate(p.offset); err != nil || ok && at.maxTS == p.ts {
+		return p
+	}
+	buf := scratch.Get().(*[scratchSize]byte)
+	defer scratch.Put(buf)
+	peak := timePoint{ts: record.NoTimestamp, offset: s.base}
+	_, _, err := s.scan(0, buf[:], func(f found) bool {
+		if f.maxTS > peak.ts {
+			peak = timePoint{ts: f.maxTS, offset: f.last}
+		}
+		return false
+	})
+	if err != nil {
+		return p
+	}
+	s.peakMu.Lock()
+	defer s.peakMu.Unlock()
+	if s.peak == p {
+		s.peak = peak
+	}
+	return s.peak
 }
 
 // modified returns when the .log file was written last, in milliseconds.
