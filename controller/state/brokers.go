@@ -165,8 +165,8 @@ func (e BecomeResponse) handle(m *Machine) {
 	var fenced []*partition
 	for _, pe := range e.Partitions {
 		p, ok := m.partition(pe.Partition)
-		if !ok {
-			continue
+		if !ok || !slices.Contains(p.assignment.Replicas, e.Broker) {
+			continue // what is said of a replica that was taken away since must not hold up a deletion
 		}
 		leads := p.leadership != nil && p.leadership.Leader == e.Broker
 		switch pe.Code {

@@ -327,3 +327,14 @@ func TestAReplicaOnAFailedDiskDoesNotJoin(t *testing.T) {
 		t.Fatal(e.log.String())
 	}
 }
+
+// A broker that has lost a replica says so after that was taken away from it. The topic's deletion has nothing to wait for.
+func TestAReplicaThatWasTakenAwayHoldsUpNoDeletion(t *testing.T) {
+	e := newEnv()
+	for _, line := range []string{"register 1,2,3", "topic t 0:1,2,3", "failover", "respond", "alter 1 t-0 1,3", "logdir 2", "reassign t-0:1,3", "delete t", "brokers ~3", "respond 2/t-0"} {
+		e.run(strings.Fields(line))
+	}
+	if _, left := e.topics["t"]; left {
+		t.Fatal(e.log.String())
+	}
+}
