@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -11,7 +12,6 @@ import (
 	"github.com/ottla/ottla/broker/epoch"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/record"
-	"io/fs"
 )
 
 // A damaged segment is replaced by one with the same records, of which each batch is whole and of the leader epoch that this log knows for its
