@@ -60,6 +60,8 @@ func (l *Log) appendFrom(batch record.Batch, epoch cluster.LeaderEpoch, from pro
 	if err != nil {
 		return info, err
 	}
+	slot := l.hooks.appends.enter()
+	defer l.hooks.appends.leave(slot)
 	info, err = l.appendPrepared(batch, epoch, cfg, now, from, info)
 	if err != nil {
 		return info, err
@@ -177,6 +179,8 @@ func (l *Log) AppendAsFollower(batches []byte) (AppendInfo, error) {
 	if err != nil {
 		return info, err
 	}
+	slot := l.hooks.appends.enter()
+	defer l.hooks.appends.leave(slot)
 	if err := l.appendReplicated(whole, cfg, &info); err != nil {
 		return info, err
 	}

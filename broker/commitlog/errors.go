@@ -44,6 +44,9 @@ func (e *CorruptionError) Error() string {
 // Unwrap returns the code.
 func (e *CorruptionError) Unwrap() error { return kerr.CorruptMessage }
 
+// ErrBusy says that something was not done because it would have had to wait for a disk.
+var ErrBusy = errors.New("the log waits for its disk")
+
 // errClosed is the cause of errors after Close or Delete.
 var errClosed = errors.New("the log is closed")
 

@@ -56,6 +56,8 @@ type Log struct {
 // logHooks is how a log speaks to the directory that it is in. They are called with the append lock held or not, and must
 // not call the log.
 type logHooks struct {
+	// appends counts the appends under way.
+	appends *appends
 	// failed reports that the disk must not be trusted any more.
 	failed func(err *StorageError)
 	// rolled asks for a flush in the background.
@@ -164,15 +166,24 @@ func (l *Log) EndOffsetForEpoch(e cluster.LeaderEpoch) (at cluster.LeaderEpoch, 
 }
 
 // AssignEpoch notes that an epoch begins at start: a new leader calls it with its log end offset before it appends (F§3.2). It does no IO: the
-// epoch is on disk when the first batch that is appended under it is.
+// epoch is on disk when the first batch that is appended under it is. It does not wait either: [ErrBusy] says that something that waits for the disk
+// holds the append lock, and [Log.AwaitTurn] when to try again.
 func (l *Log) AssignEpoch(e cluster.LeaderEpoch, start cluster.Offset) error {
-	l.appendMu.Lock()
+	if !l.appendMu.TryLock() {
+		return ErrBusy
+	}
 	defer l.appendMu.Unlock()
 	if err := l.usable("assign a leader epoch"); err != nil {
 		return err
 	}
 	l.epochs.assign(e, start)
 	return nil
+}
+
+// AwaitTurn waits until whoever holds the append lock now has given it back.
+func (l *Log) AwaitTurn() {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
 }
 
 // AppendSignal returns a channel that is closed at the next append. To wait for news take the channel first and look at

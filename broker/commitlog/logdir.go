@@ -40,6 +40,8 @@ type logDir struct {
 
 	trash trash // removed segments
 
+	appends appends // to logs of the directory, under way
+
 	ckptMu turn // held while checkpoints of the directory are collected and written, over IO
 }
 
@@ -87,6 +89,7 @@ func (d *logDir) failHard(op string, err error) error {
 // hooks connect a log to the directory.
 func (d *logDir) hooks() logHooks {
 	return logHooks{
+		appends:    &d.appends,
 		failed:     func(err *StorageError) { _ = d.failHard(err.Op, err.Err) },
 		rolled:     d.requestFlush,
 		checkpoint: func(*Log) error { return d.writeRecoveryPoints() },

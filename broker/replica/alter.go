@@ -163,7 +163,7 @@ const maxChanges = 5000
 
 // surroundings is what the arithmetic needs to know besides the replicas' progress.
 func (p *Partition) surroundings() state.Surroundings {
-	return state.Surroundings{Now: p.env.now(), MaxLag: p.env.maxLag, MinISR: int(p.minISR.Load()), Alive: p.env.alive}
+	return state.Surroundings{Now: p.env.now(), MaxLag: p.env.maxLag, MinISR: int(p.minISR.Load()), Alive: p.env.alive, Stalled: p.env.stalled}
 }
 
 // proposeShrink proposes an in-sync set without those that have fallen behind, and reports whether there is anything to ask for.

@@ -40,22 +40,22 @@ type Appended struct {
 // [kerr.CodeOf]; with INVALID_RECORD and INVALID_TIMESTAMP the result's Info may name records. With AcksAll the batch is acknowledged
 // when the Wait says so.
 func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
-	p.gate.RLock()
+	p.gate.enter()
 	st := p.state.Load()
 	minISR := int(p.minISR.Load())
 	switch code := st.AdmitAppend(acks == AcksAll, minISR); code {
 	case kerr.None:
 	case kerr.NotEnoughReplicas:
-		p.gate.RUnlock()
+		p.gate.leave()
 		return Appended{}, code.With(fmt.Sprintf(
 			"The size of the current ISR %d is insufficient to satisfy the min.isr requirement of %d for partition %s", st.ISR, st.EffectiveMinISR(minISR), p.tp))
 	default:
-		p.gate.RUnlock()
+		p.gate.leave()
 		return Appended{}, code
 	}
 	info, err := p.log.AppendAsLeader(batch, st.Epoch)
 	if err != nil {
-		p.gate.RUnlock()
+		p.gate.leave()
 		if code := p.checkStorage(err); code == kerr.KafkaStorageError {
 			return Appended{}, fmt.Errorf("append to %s: %w", p.tp, err)
 		}
@@ -65,9 +65,12 @@ func (p *Partition) Append(batch record.Batch, acks Acks) (Appended, error) {
 	if p.advance() {
 		news |= WatermarkMoved
 	}
-	p.gate.RUnlock()
+	p.gate.leave()
 	p.watchers.tell(news)
-	return Appended{Info: info, Wait: Wait{p: p, term: st.Term, required: info.LastOffset + 1}}, nil
+	if now := p.state.Load(); now.Role == state.Leading && now.Term == st.Term {
+		return Appended{Info: info, Wait: Wait{p: p, term: st.Term, required: info.LastOffset + 1}}, nil
+	}
+	return Appended{Info: info}, kerr.NotLeaderOrFollower.With(fmt.Sprintf("the leadership of %s has ended while the batch was appended", p.tp))
 }
 
 // Wait is the condition under which a batch is acknowledged: every in-sync replica has it and this broker has been leading ever

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
@@ -97,9 +98,6 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 	if s.Leader != m.cfg.BrokerID {
 		p.follow(s)
 		if m.fetchers != nil {
-			if err := p.settleTail(s.LeaderEpoch); err != nil && !errors.Is(err, errNotFollowing) {
-				return p.checkStorage(err), err
-			}
 			m.fetchers.assign(p, s.Leader, s.LeaderEpoch)
 		}
 		m.cfg.Logger.Debug("following", "partition", s.TopicPartition.String(), "leader", int32(s.Leader), "leader-epoch", int32(s.LeaderEpoch))
@@ -111,11 +109,40 @@ func (m *Manager) applyLocked(s *PartitionState) (kerr.Code, error) {
 		return kerr.FencedLeaderEpoch, fmt.Errorf("leader epoch %d, but the log has records of leader epoch %d: ZooKeeper knows less than before, was a backup of it restored?", s.LeaderEpoch, latest)
 	}
 	m.stopFetching(p)
-	if err := p.leadFrom(s); err != nil {
+	p.due = nil
+	if err := p.leadFrom(s); errors.Is(err, commitlog.ErrBusy) {
+		m.leadLater(p, s)
+		return kerr.None, nil
+	} else if err != nil {
 		return p.checkStorage(err), err
 	}
 	m.cfg.Logger.Debug("leading", "partition", s.TopicPartition.String(), "leader-epoch", int32(s.LeaderEpoch), "high-watermark", int64(p.HighWatermark()))
 	return kerr.None, nil
+}
+
+// leadLater carries an order to lead out when what is under way at the partition's log has ended, unless another order comes first. With a disk that works that
+// is at once.
+func (m *Manager) leadLater(p *Partition, s *PartitionState) {
+	p.due = s
+	go func() {
+		select {
+		case <-p.gate.drained():
+		case <-m.quit:
+			return
+		}
+		p.log.AwaitTurn()
+		m.orders.Lock()
+		defer m.orders.Unlock()
+		if m.closed || p.due != s {
+			return
+		}
+		if code, err := m.applyLocked(s); code != kerr.None {
+			m.cfg.Logger.Warn("cannot begin to lead", "partition", p.tp.String(), "leader-epoch", int32(s.LeaderEpoch), "code", code.Name(), "error", err)
+		}
+		if m.fetchers != nil {
+			m.fetchers.settle()
+		}
+	}()
 }
 
 // judgeLost returns why a replica that was lost with its disk does not get a role. To the controller its disk has failed: others are elected, if

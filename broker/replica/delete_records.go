@@ -17,8 +17,8 @@ const BeforeWatermark cluster.Offset = -1
 // lets it: the code is POLICY_VIOLATION otherwise. An offset beyond the high watermark is OFFSET_OUT_OF_RANGE, one before the beginning changes
 // nothing. The followers learn the new beginning with their next fetch; the Deletion tells when.
 func (p *Partition) DeleteRecords(before cluster.Offset) (Deletion, error) {
-	p.gate.RLock()
-	defer p.gate.RUnlock()
+	p.gate.enter()
+	defer p.gate.leave()
 	st := p.state.Load()
 	if code := st.Refusal(); code != kerr.None {
 		return Deletion{}, code

@@ -12,8 +12,8 @@
 //
 // # Promises
 //
-//   - A batch is appended under exactly one leader epoch, and never after the broker learned of a later one: role changes exclude
-//     appends.
+//   - A batch is appended under exactly one leader epoch, and none is begun after the broker learned of a later one. What is under way then counts as
+//     having come before: it is not acknowledged, and the new role changes the log only when it has ended.
 //   - The high watermark never falls while a partition leads, never exceeds the log end, and never lies below the log's start.
 //   - A follower's log is cut only where the leader of its epoch says that histories part. The high watermark decides only for logs without any
 //     leader epoch, which brokers of this kind do not write (KIP-101).
@@ -33,7 +33,8 @@
 //
 // # Locks
 //
-// Downward: Manager.orders, then Partition.gate, then Partition.mu, then the log's own, and alterer.mu and repairer.mu; after Manager.orders also
-// fetchers.mu, then fetcher.mu. orders and gate are held over disk IO, as the
-// log's append lock is: they order the changes of one broker's roles, and appends against changes of role. mu is held for arithmetic only.
+// Downward: Manager.orders, then Partition.mu, then the log's own, and alterer.mu and repairer.mu; after Manager.orders also
+// fetchers.mu, then fetcher.mu. orders is held over the disk IO of creating and deleting logs, as the
+// log's append lock is over its own: it orders the changes of one broker's roles. mu is held for arithmetic only. The gate of a partition is no lock: a change
+// of role does not wait for who is inside.
 package replica

@@ -44,6 +44,7 @@ type task struct {
 	p *Partition
 	state.Pursuit
 	inSync bool // it had everything up to the leader's high watermark after the last answer
+	ready  bool // nothing of an earlier role is under way, and the log's tail is settled
 }
 
 func newFetcher(ctx context.Context, env *environment, s FetchSettings, epoch func() cluster.BrokerEpoch, leader Leader, log hclog.Logger) *fetcher {
@@ -215,6 +216,9 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 		if pause, held := t.held(); held && t.Active(now) {
 			t.DueAt = now.Add(pause)
 		}
+		if !t.ready && t.Active(now) {
+			f.prepare(t, now)
+		}
 		if !t.Active(now) {
 			if t.InSession {
 				f.forget = append(f.forget, t.p.tp)
@@ -251,6 +255,25 @@ func (f *fetcher) plan(now time.Time) (req *peer.FetchRequest, active int, next 
 		req.MaxWait = min(req.MaxWait, max(next.Sub(now), time.Millisecond))
 	}
 	return req, active, next
+}
+
+// lookAgain is how long to wait for what is under way in an earlier role of a partition. It rarely takes long, but the disk may stall.
+const lookAgain = 20 * time.Millisecond
+
+// prepare makes a partition ready to be copied, or puts it off.
+func (f *fetcher) prepare(t *task, now time.Time) {
+	err := errNotFollowing
+	if t.p.gate.idle() {
+		err = t.p.settleTail(t.Epoch)
+	}
+	switch {
+	case err == nil:
+		t.ready = true
+	case errors.Is(err, errNotFollowing):
+		t.DueAt = now.Add(lookAgain)
+	default:
+		f.failed(t, err)
+	}
 }
 
 // held reports whether the partition has to wait because it is throttled and the limit is exceeded, and for how long. One that is in sync need not

@@ -23,14 +23,14 @@ func (p *Partition) stop() {
 	p.yield(state.Standing{Role: state.Stopped, Leader: old.Leader, Epoch: old.Epoch, PartitionEpoch: old.PartitionEpoch})
 }
 
-// yield replaces the standing by one that does not lead, after appends in progress have ended.
+// yield replaces the standing by one that does not lead. It does not wait for appends in progress: a disk that stalls may hold them up for long.
 func (p *Partition) yield(next state.Standing) {
-	p.gate.Lock()
+	p.due = nil
 	p.mu.Lock()
 	p.lead = nil
 	p.become(next)
 	p.mu.Unlock()
-	p.gate.Unlock()
+	p.gate.open()
 	p.watchers.tell(everything)
 }
 
@@ -42,10 +42,13 @@ func (p *Partition) follows(epoch cluster.LeaderEpoch) bool {
 	return p.state.Load().Follows(epoch)
 }
 
-// asFollower runs f while the partition follows in that leader epoch and cannot get another role. f does disk IO.
+// asFollower runs f if the partition follows in that leader epoch. The log is f's alone among those that pass the gate: a later role waits until f, which does
+// disk IO, has ended.
 func (p *Partition) asFollower(epoch cluster.LeaderEpoch, f func() error) error {
-	p.gate.RLock()
-	defer p.gate.RUnlock()
+	if !p.gate.tryEnter() {
+		return errNotFollowing
+	}
+	defer p.gate.leave()
 	if !p.follows(epoch) {
 		return errNotFollowing
 	}
@@ -169,7 +172,7 @@ func (p *Partition) reconcile(epoch cluster.LeaderEpoch, start, end cluster.Offs
 	return err
 }
 
-// settleTail prepares a log without leader epochs for following.
+// settleTail prepares a log without leader epochs for following. What was under way in an earlier role has ended.
 func (p *Partition) settleTail(epoch cluster.LeaderEpoch) error {
 	return p.asFollower(epoch, func() error {
 		to, cut := state.SettleTail(p.log.LatestEpoch(), p.HighWatermark(), p.log.LogEndOffset())

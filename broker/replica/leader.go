@@ -1,14 +1,17 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/replica/state"
 	"github.com/ottla/ottla/proto/cluster"
 )
 
-// lead makes this broker the partition's leader in a new epoch (F§3.2): the epoch is noted at the log's end, the account of the other
-// replicas starts afresh, and the high watermark moves if it can.
+// leadFrom makes this broker the partition's leader in a new epoch (F§3.2): the epoch is noted at the log's end, the account of the other
+// replicas starts afresh, and the high watermark moves if it can. The error is [commitlog.ErrBusy] while something of an earlier role is under way at the log:
+// then the gate stays shut, so that it soon ends unless the disk stalls, and leadFrom is to be called again when it has.
 func (p *Partition) leadFrom(s *PartitionState) error {
 	if err := p.beginLeading(s); err != nil {
 		return err
@@ -18,10 +21,16 @@ func (p *Partition) leadFrom(s *PartitionState) error {
 }
 
 func (p *Partition) beginLeading(s *PartitionState) error {
-	p.gate.Lock()
-	defer p.gate.Unlock()
+	if !p.gate.close() {
+		return commitlog.ErrBusy
+	}
 	end := p.log.LogEndOffset()
-	if err := p.log.AssignEpoch(s.LeaderEpoch, end); err != nil {
+	err := p.log.AssignEpoch(s.LeaderEpoch, end)
+	if errors.Is(err, commitlog.ErrBusy) {
+		return err
+	}
+	defer p.gate.open()
+	if err != nil {
 		return fmt.Errorf("note leader epoch %d of %s at offset %d: %w", s.LeaderEpoch, p.tp, end, err)
 	}
 	l := state.Lead(p.env.self, s, end, p.env.now())

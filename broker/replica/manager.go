@@ -50,6 +50,8 @@ type Config struct {
 	HWCheckpointInterval time.Duration
 	// MaxLag is replica.lag.time.max.ms; 0 means 30 s.
 	MaxLag time.Duration
+	// Stalled tells whether another broker says that its disk stalls; nil means that none does. It must not wait for anything.
+	Stalled func(cluster.BrokerID) bool
 	// NearestReplica sends consumers that name their rack to an in-sync replica there (replica.selector.class, KIP-392).
 	NearestReplica bool
 	// Peers are the other brokers; nil means that there are none: nothing is copied, and in-sync sets stay as the controller orders.
@@ -170,6 +172,7 @@ type Manager struct {
 	orders sync.Mutex
 	fence  state.Fence
 	closed bool
+	quit   chan struct{} // closed when closed is set
 
 	mu         sync.RWMutex
 	partitions map[cluster.TopicPartition]*Partition
@@ -187,9 +190,9 @@ type Manager struct {
 // high watermarks that were noted for them.
 func New(cfg Config) *Manager {
 	cfg = cfg.withDefaults()
-	m := &Manager{cfg: cfg, partitions: make(map[cluster.TopicPartition]*Partition)}
+	m := &Manager{cfg: cfg, quit: make(chan struct{}), partitions: make(map[cluster.TopicPartition]*Partition)}
 	m.env = environment{
-		self: cfg.BrokerID, now: cfg.Now, maxLag: cfg.MaxLag, logger: cfg.Logger,
+		self: cfg.BrokerID, stalled: cfg.Stalled, now: cfg.Now, maxLag: cfg.MaxLag, logger: cfg.Logger,
 		alive: func(id cluster.BrokerID) bool { return cfg.Metadata.Image().IsLive(id) },
 		place: func(id cluster.BrokerID, listener string) (string, bool) {
 			b, live := cfg.Metadata.Image().Broker(id)
@@ -315,6 +318,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		return nil
 	}
 	m.closed = true
+	close(m.quit)
 	if m.fetchers != nil {
 		m.fetchers.close()
 		m.alterer.stop()

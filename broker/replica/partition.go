@@ -20,6 +20,8 @@ type environment struct {
 	now    func() time.Time
 	maxLag time.Duration
 	alive  func(cluster.BrokerID) bool
+	// stalled is whether a broker says that its disk stalls; nil means that none does.
+	stalled func(cluster.BrokerID) bool
 	// place tells the rack of a live broker that has an address on a listener; nearest is whether consumers are sent to a replica in their rack.
 	place   func(id cluster.BrokerID, listener string) (rack string, ok bool)
 	nearest bool
@@ -37,10 +39,13 @@ type Partition struct {
 	env     *environment
 	log     *commitlog.Log // nil if it could not be opened; the partition is then offline
 
-	// gate is held shared over an append and exclusively over a change of role, so that no batch is appended under an epoch that
-	// is over. Both do disk IO meanwhile.
-	gate  sync.RWMutex
+	// gate is passed by whoever changes the log, before the standing is looked at. A change of role first puts the new standing in place, so that nothing more
+	// is begun under an epoch that is over; what is under way counts as having come before. The new role changes the log only when nobody is left inside.
+	gate  gate
 	state atomic.Pointer[state.Standing]
+
+	// due is the order to lead that waits until the log can be changed; guarded by Manager.orders.
+	due *PartitionState
 
 	// watermark is the high watermark. It is written with mu held. Whoever needs watermark and standing to belong together loads the
 	// watermark first.
@@ -140,11 +145,12 @@ func (p *Partition) fail() {
 			break
 		}
 	}
+	p.gate.open()
 	p.env.logger.Error("partition is offline because its disk failed", "partition", p.tp.String())
 	p.watchers.tell(everything)
 }
 
-// become replaces the standing, unless the partition is offline. The caller holds gate exclusively.
+// become replaces the standing, unless the partition is offline. The caller holds Manager.orders.
 func (p *Partition) become(next state.Standing) bool {
 	for {
 		old := p.state.Load()

@@ -35,6 +35,7 @@ func (s *Server) Produce(stream grpc.BidiStreamingServer[ottlapb.ProduceRequest,
 		admin: dial.ClientID(stream.Context()) == adminClientID,
 		slots: make(chan struct{}, s.limits.InFlight),
 		queue: make(chan *producing, s.limits.InFlight),
+		work:  make(chan struct{}, 1),
 	}
 	go p.receive()
 	defer p.end()
@@ -53,8 +54,9 @@ type produceStream struct {
 	waiting atomic.Int32    // requests in queue or being answered by the handler
 	free    sync.Pool       // *producing
 
-	work sync.Mutex // held by the receiver while it appends, queues or answers
-	over bool       // guarded by work: the handler is leaving, nothing may be begun
+	// work is a mutex that the receiver holds while it appends, queues or answers. Appends wait for a disk, so waiting for it is a channel operation.
+	work chan struct{}
+	over bool // guarded by work: the handler is leaving, nothing may be begun
 
 	fate error // why the receiver stopped; set before queue is closed
 }
@@ -94,8 +96,8 @@ func (p *produceStream) receive() {
 // take carries a request out: append, let go of the batches, then answer or queue. It returns false when the stream is to end.
 func (p *produceStream) take(req *wire.ProduceRequest) (goOn bool, err error) {
 	defer req.Release()
-	p.work.Lock()
-	defer p.work.Unlock()
+	p.work <- struct{}{}
+	defer func() { <-p.work }()
 	if p.over {
 		return false, nil
 	}
@@ -125,9 +127,9 @@ func (p *produceStream) take(req *wire.ProduceRequest) (goOn bool, err error) {
 
 // end makes sure that nothing is begun any more: the handler is about to leave.
 func (p *produceStream) end() {
-	p.work.Lock()
+	p.work <- struct{}{}
 	p.over = true
-	p.work.Unlock()
+	<-p.work
 }
 
 // answerAll is the handler's loop: it answers what is queued.

@@ -55,10 +55,10 @@ const refusedPause = time.Second
 func (l *Leadership) idle(now time.Time) bool { return l.proposed == nil && !now.Before(l.notBefore) }
 
 // expanded returns the ISR with a replica that may join it; nil if it may not. It must have everything up to the high watermark and to the start of
-// the leader's epoch, so that it has everything that was ever acknowledged (KAFKA-7128), and it must be alive.
+// the leader's epoch, so that it has everything that was ever acknowledged (KAFKA-7128), and see mayJoin.
 func (l *Leadership) expanded(id cluster.BrokerID, watermark cluster.Offset, s *Surroundings) []cluster.BrokerID {
 	r := l.remote(id)
-	if r == nil || !l.idle(s.Now) || slices.Contains(l.isr, id) || r.logEnd < watermark || r.logEnd < l.epochStart || !s.Alive(id) {
+	if r == nil || !l.idle(s.Now) || slices.Contains(l.isr, id) || r.logEnd < watermark || r.logEnd < l.epochStart || !l.mayJoin(id, s) {
 		return nil
 	}
 	return append(slices.Clone(l.isr), id)

@@ -137,10 +137,18 @@ type Surroundings struct {
 	MinISR int
 	// Alive tells whether a broker is registered.
 	Alive func(cluster.BrokerID) bool
+	// Stalled tells whether a broker says that its disk stalls; nil means that none does.
+	Stalled func(cluster.BrokerID) bool
+}
+
+// mayJoin reports whether a broker may join the in-sync set, if it is level: it is alive, and its disk does not stall unless it is needed for
+// min.insync.replicas.
+func (l *Leadership) mayJoin(id cluster.BrokerID, s *Surroundings) bool {
+	return s.Alive(id) && (s.Stalled == nil || l.underMinISR(s.MinISR) || !s.Stalled(id))
 }
 
 // HighWatermark returns where the high watermark may stand, given where it stands and where the leader's log ends: at the least log
-// end of all replicas that are in the maximal ISR, or level with the leader and alive, since those are about to join. It never falls, and does
+// end of all replicas that are in the maximal ISR, or level with the leader and may join, since those are about to. It never falls, and does
 // not move while too few replicas are in sync (KIP-966), nor while one is in sync that is not assigned any more: at the end of a reassignment, until the
 // controller has taken it out, the next controller may elect it.
 func (l *Leadership) HighWatermark(current, logEnd cluster.Offset, s *Surroundings) cluster.Offset {
@@ -150,7 +158,7 @@ func (l *Leadership) HighWatermark(current, logEnd cluster.Offset, s *Surroundin
 	least := logEnd
 	for i := range l.remotes {
 		r := &l.remotes[i]
-		if r.logEnd < least && (l.inMaximal(r.id) || r.caughtUp(logEnd, s.Now, s.MaxLag) && s.Alive(r.id)) {
+		if r.logEnd < least && (l.inMaximal(r.id) || r.caughtUp(logEnd, s.Now, s.MaxLag) && l.mayJoin(r.id, s)) {
 			least = r.logEnd
 		}
 	}
