@@ -22,12 +22,17 @@ func (b *Broker) openContacts(context.Context) error {
 		Interval: s.Milliseconds("ottla.early.failover.ping.interval.ms"),
 		Patience: s.Milliseconds("ottla.early.failover.timeout.ms"),
 		HoldDown: s.Milliseconds("ottla.early.failover.hold.down.ms"),
+		Waiting:  b.logs.LongestWait,
+		Stall:    s.Milliseconds("ottla.early.failover.disk.stall.ms"),
 		Changed:  b.controller.Contact,
 		Logger:   b.log.Named("contact"),
 	})
 	b.onClose(func(context.Context) error { b.contacts.Close(); return nil })
 	return nil
 }
+
+// stalls reports whether another broker says that its disk stalls.
+func (b *Broker) stalls(id cluster.BrokerID) bool { return b.contacts != nil && b.contacts.Stalled(id) }
 
 // heard is who hears what other brokers say in their pings; nil if nobody does.
 func (b *Broker) heard() server.Contacts {

@@ -153,6 +153,7 @@ func (b *Broker) openReplicas(context.Context) error {
 		HWCheckpointInterval: s.Milliseconds("replica.high.watermark.checkpoint.interval.ms"),
 		MaxLag:               s.Milliseconds("replica.lag.time.max.ms"),
 		Peers:                peers{b.peers},
+		Stalled:              b.stalls,
 		NearestReplica:       s.ReadFromNearestReplica(),
 		Fetch: replica.FetchSettings{
 			Fetchers:          s.Int("num.replica.fetchers"),

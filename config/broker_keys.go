@@ -87,7 +87,8 @@ var earlyFailoverKeys = []Key{
 	{Name: "ottla.early.failover.enable", Type: Boolean, Default: "true", Doc: "Whether leaderships move away from a broker that does not answer before its ZooKeeper session has expired, and whether such a controller is replaced."},
 	{Name: "ottla.early.failover.ping.interval.ms", Type: Int, Default: "200", check: between(10, 60000), Doc: "How long after an answer a broker pings another one again."},
 	{Name: "ottla.early.failover.timeout.ms", Type: Int, Default: "1600", check: between(100, 600000), Doc: "How long a ping may stay without answer until its receiver counts as silent; shorter pauses go unnoticed."},
-	{Name: "ottla.early.failover.hold.down.ms", Type: Int, Default: "30000", check: atLeast(0), Doc: "How long a broker that was silent and answers again cannot count as silent once more."},
+	{Name: "ottla.early.failover.hold.down.ms", Type: Int, Default: "30000", check: atLeast(0), Doc: "How long a broker that was silent and answers again cannot count as silent once more, and how long at most one whose disk stalled counts as stalled after that."},
+	{Name: "ottla.early.failover.disk.stall.ms", Type: Int, Default: "2000", check: between(0, 600000), Doc: "How long an append may wait for the broker's disk until its leaderships move to others; 0 for ever."},
 }
 
 // logKeys are about data directories and logs; most are defaults of topic settings.

@@ -50,7 +50,7 @@ func (c *Controller) contactChanged(ctx context.Context) {
 
 // contactEvent is the view as the machine wants to hear it.
 func (c *Controller) contactEvent(v *contact.View, suspects []cluster.BrokerID) state.Contact {
-	e := state.Contact{Suspects: suspects, Unreached: slices.Clone(v.Doubtful), Late: v.Doubtful}
+	e := state.Contact{Suspects: suspects, Stalled: v.Stalled, Unreached: slices.Clone(v.Doubtful), Late: v.Doubtful}
 	for id := range v.Own {
 		e.Unreached = append(e.Unreached, id)
 	}

@@ -29,7 +29,7 @@ var _ = map[string][]func(*testing.T){
 	"a follower is slow":                         {TestTheLeaderLeavesOutWhoFallsBehindAndTakesBackWhoCatchesUp, TestThrottledReplicasCatchUpAtTheirRate},
 	"a log directory fails":                      {TestALogDirectoryFails, TestALogDirectoryFailsWithoutZooKeeper, TestABrokerWithoutAnyDirectoryGivesUp},
 	"a disk is full":                             {TestABrokerWithoutAnyDirectoryGivesUp, TestNoRoomForASegment},
-	"a disk stalls":                              {TestDisksThatStall},
+	"a disk stalls":                              {TestDisksThatStall, TestALeaderWhoseDiskStallsGivesWay, TestAFollowerWhoseDiskStallsHoldsNobodyUp, TestOneOfTwoDirectoriesStalls, TestAllDisksStall, TestShortStallsMoveNobody, TestAFlappingDisk, TestALeaderDiesWhileAnotherDiskStalls},
 	"a bit flips":                                {TestABitFlips, TestDamageIsRepaired, TestDamageThatNobodyCanRepair},
 	"the power of one broker fails":              {TestPowerCutsOfFollowers, TestPowerCutsLoseNothingThatWasPromised, TestALeaderThatLostItsTailAndIsBackAtOnceDoesNotLead},
 	"the power of all fails":                     {TestEveryPowerFails},

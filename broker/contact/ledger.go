@@ -24,8 +24,11 @@ type ledger struct {
 	gap      time.Duration // between two looks, above which this broker was not itself
 
 	looked time.Time
+	disk   disk // this broker's
 	peers  map[cluster.BrokerID]*entry
 	told   map[cluster.BrokerID]map[cluster.BrokerID]Loss
+	// stalled holds the brokers that say that their disk stalls.
+	stalled map[cluster.BrokerID]bool
 }
 
 // entry is the account of one broker.
@@ -41,7 +44,7 @@ type entry struct {
 func newLedger(self cluster.BrokerID, patience, holdDown, hearsay, gap time.Duration) *ledger {
 	return &ledger{
 		self: self, patience: patience, holdDown: holdDown, hearsay: hearsay, gap: gap,
-		peers: make(map[cluster.BrokerID]*entry), told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss),
+		peers: make(map[cluster.BrokerID]*entry), told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss), stalled: make(map[cluster.BrokerID]bool),
 	}
 }
 
@@ -51,6 +54,7 @@ func (l *ledger) watch(ids []cluster.BrokerID) (changed bool) {
 		if !slices.Contains(ids, id) {
 			delete(l.peers, id)
 			delete(l.told, id)
+			delete(l.stalled, id)
 			changed = true
 		}
 	}
@@ -119,31 +123,32 @@ func (l *ledger) look(now time.Time) (changed bool) {
 	return changed
 }
 
-// hear notes what another broker sees and reports whether that is news.
-func (l *ledger) hear(from cluster.BrokerID, lost []Lost) bool {
+// hear notes what another broker says and reports whether that is news.
+func (l *ledger) hear(from cluster.BrokerID, r Report) bool {
 	if l.peers[from] == nil {
 		return false
 	}
-	of := make(map[cluster.BrokerID]Loss, len(lost))
-	for _, s := range lost {
+	of := make(map[cluster.BrokerID]Loss, len(r.Lost))
+	for _, s := range r.Lost {
 		of[s.Broker] = s.Loss
 	}
-	if maps.Equal(of, l.told[from]) {
+	if maps.Equal(of, l.told[from]) && l.stalled[from] == r.Stalled {
 		return false
 	}
 	l.told[from] = of
+	l.stalled[from] = r.Stalled
 	return true
 }
 
-// own returns what this broker tells the others, in order.
-func (l *ledger) own() []Lost {
-	var out []Lost
+// own returns what this broker tells the others.
+func (l *ledger) own() Report {
+	r := Report{Stalled: l.disk.stalled}
 	for _, id := range slices.Sorted(maps.Keys(l.peers)) {
 		if loss := l.peers[id].loss; loss != 0 {
-			out = append(out, Lost{id, loss})
+			r.Lost = append(r.Lost, Lost{id, loss})
 		}
 	}
-	return out
+	return r
 }
 
 // late is how long an answer may take until its broker is in doubt.
@@ -165,6 +170,9 @@ func (l *ledger) view(now time.Time) *View {
 		Told: make(map[cluster.BrokerID]map[cluster.BrokerID]Loss),
 	}
 	slices.Sort(v.Brokers)
+	if l.disk.stalled {
+		v.Stalled = append(v.Stalled, l.self)
+	}
 	for id, e := range l.peers {
 		if l.doubtful(e, now) {
 			v.Doubtful = append(v.Doubtful, id)
@@ -176,7 +184,11 @@ func (l *ledger) view(now time.Time) *View {
 		if told := l.told[id]; len(told) > 0 {
 			v.Told[id] = told // immutable: hear replaces it
 		}
+		if l.stalled[id] {
+			v.Stalled = append(v.Stalled, id)
+		}
 	}
 	slices.Sort(v.Doubtful)
+	slices.Sort(v.Stalled)
 	return v
 }

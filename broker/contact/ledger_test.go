@@ -39,10 +39,10 @@ func TestWhoDoesNotAnswerForThePatienceIsSilent(t *testing.T) {
 	if when, ok := l.lookUntil(1600, 5000); !ok || when != 1600 {
 		t.Fatalf("silent after %d, %v", when, ok)
 	}
-	if got := l.own(); !slices.Equal(got, []Lost{{1, Silent}}) {
+	if got := l.own().Lost; !slices.Equal(got, []Lost{{1, Silent}}) {
 		t.Fatalf("lost %v", got)
 	}
-	if !l.answered(1, at(5100)) || l.answered(1, at(5200)) || len(l.own()) != 0 {
+	if !l.answered(1, at(5100)) || l.answered(1, at(5200)) || len(l.own().Lost) != 0 {
 		t.Fatal("an answer is news once")
 	}
 }
@@ -81,14 +81,14 @@ func TestTwoRefusalsInARowAreALoss(t *testing.T) {
 	if l.refused(1, at(0)) || !l.refused(1, at(0)) || l.refused(1, at(0)) {
 		t.Fatal("the second refusal in a row is the news")
 	}
-	if got := l.own(); !slices.Equal(got, []Lost{{1, Refused}}) {
+	if got := l.own().Lost; !slices.Equal(got, []Lost{{1, Refused}}) {
 		t.Fatalf("lost %v", got)
 	}
 	// Frozen first, then killed: that is news as well.
 	l = newTestLedger(1)
 	l.asked(1, at(0))
 	l.lookUntil(0, 1600)
-	if l.refused(1, at(0)); !l.refused(1, at(0)) || l.own()[0].Loss != Refused || !l.view(at(1_000_000)).Since[1].Equal(at(0)) {
+	if l.refused(1, at(0)); !l.refused(1, at(0)) || l.own().Lost[0].Loss != Refused || !l.view(at(1_000_000)).Since[1].Equal(at(0)) {
 		t.Fatalf("%v since %v", l.own(), l.view(at(1_000_000)).Since[1])
 	}
 }
@@ -118,7 +118,7 @@ func TestTheHoldDownIsForSilenceOnly(t *testing.T) {
 
 func TestWhatALostBrokerSaidDoesNotCount(t *testing.T) {
 	l := newTestLedger(1, 2)
-	if !l.hear(1, []Lost{{2, Silent}}) || l.hear(1, []Lost{{2, Silent}}) || l.hear(7, []Lost{{2, Silent}}) {
+	if !l.hear(1, Report{Lost: []Lost{{2, Silent}}}) || l.hear(1, Report{Lost: []Lost{{2, Silent}}}) || l.hear(7, Report{Lost: []Lost{{2, Silent}}}) {
 		t.Fatal("news is what is new, from those who are watched")
 	}
 	if l.view(at(1_000_000)).Told[1][2] != Silent {

@@ -32,6 +32,14 @@ type Lost struct {
 	Loss Loss
 }
 
+// Report is what a broker says in a ping. It replaces what it said before.
+type Report struct {
+	// Lost holds the brokers that do not answer to it, in order.
+	Lost []Lost
+	// Stalled says that its own disk holds it up. Nobody needs to confirm that.
+	Stalled bool
+}
+
 // View is what a broker sees, and what the others have told it that they see. It is immutable.
 type View struct {
 	// Self is the broker that sees.
@@ -47,6 +55,8 @@ type View struct {
 	Doubtful []cluster.BrokerID
 	// Told holds what the others say. Those that do not answer to this one are left out: what they said is out of date.
 	Told map[cluster.BrokerID]map[cluster.BrokerID]Loss
+	// Stalled holds the brokers, maybe this one among them, that say that their own disk stalls, in order. They answer, and take orders, but cannot append.
+	Stalled []cluster.BrokerID
 }
 
 // Suspects returns the brokers that are to be treated as dead although ZooKeeper still holds their registrations to be alive. Nobody is judged

@@ -1,6 +1,7 @@
 // Package contact finds out which brokers answer, long before ZooKeeper notices that one does not.
 //
-// Every broker pings every other one a few times a second, on connections of their own, and says in each ping which brokers do not answer to it.
+// Every broker pings every other one a few times a second, on connections of their own, and says in each ping which brokers do not answer to it, and whether its
+// own disk stalls.
 // So each has its own view and that of the others ([View]), and can tell a broker that is gone from one that only itself cannot reach. What
 // is to be done about it is for others to decide: the controller moves leaderships, and the other brokers replace a controller
 // that is gone.
@@ -11,7 +12,9 @@ package contact
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -25,16 +28,16 @@ var ErrRefused = errors.New("connection refused")
 
 // Line is a connection to one broker, made when it is needed. It belongs to one goroutine.
 type Line interface {
-	// Ping sends what this broker sees and waits for the sign of life, or until ctx ends. The error is [ErrRefused] if nobody listens; any
+	// Ping sends what this broker says and waits for the sign of life, or until ctx ends. The error is [ErrRefused] if nobody listens; any
 	// answer, even an error of the other side, is a sign of life and no error.
-	Ping(ctx context.Context, lost []Lost) error
+	Ping(ctx context.Context, r Report) error
 	// Broken returns when the connection has ended, or when ctx ends.
 	Broken(ctx context.Context)
 	// Close ends the connection.
 	Close()
 }
 
-// Config is what a [Watch] is made of. All fields but Logger are required.
+// Config is what a [Watch] is made of. All fields but Waiting and Logger are required.
 type Config struct {
 	// Self is this broker.
 	Self cluster.BrokerID
@@ -48,13 +51,18 @@ type Config struct {
 	Patience time.Duration
 	// HoldDown is how long after having been silent a broker cannot be silent again.
 	HoldDown time.Duration
+	// Waiting returns how long the oldest append that waits for this broker's disk has been waiting, and the directory; nil means that nobody is asked. It is
+	// called often, by one goroutine, and must not block.
+	Waiting func(now time.Time) (dir string, wait time.Duration)
+	// Stall is how long an append may wait until the disk counts as stalled; 0 means for ever.
+	Stall time.Duration
 	// Changed is told of every change of what is seen and of who is watched, when a doubt has ended, and every Repeat while anything is lost. It is called by one goroutine and must not block.
 	Changed func(*View)
 	// Logger reports; nil means nothing does.
 	Logger hclog.Logger
 }
 
-// Repeat is how often a view in which something is lost is told again, for what could not be done about it the first time.
+// Repeat is how often a view in which something is lost, or stalls, is told again, for what could not be done about it the first time.
 const Repeat = 2 * time.Second
 
 const (
@@ -77,6 +85,8 @@ type Watch struct {
 	mu      sync.Mutex
 	ledger  *ledger
 	pingers map[cluster.BrokerID]*pinger
+
+	stalled atomic.Pointer[[]cluster.BrokerID] // View.Stalled of the latest view, for Stalled
 }
 
 // New starts watching. [Watch.Close] ends it.
@@ -88,6 +98,8 @@ func New(cfg Config) *Watch {
 		cfg: cfg, news: make(chan struct{}, 1), pingers: make(map[cluster.BrokerID]*pinger),
 		ledger: newLedger(cfg.Self, cfg.Patience, cfg.HoldDown, 2*cfg.Interval, max(starved, 2*cfg.Interval)),
 	}
+	w.ledger.disk = disk{patience: cfg.Stall, longest: cfg.HoldDown}
+	w.stalled.Store(new([]cluster.BrokerID))
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.alive.Go(w.run)
 	return w
@@ -99,10 +111,13 @@ func (w *Watch) Close() {
 	w.alive.Wait()
 }
 
+// Stalled reports whether a broker says that its disk stalls.
+func (w *Watch) Stalled(id cluster.BrokerID) bool { return slices.Contains(*w.stalled.Load(), id) }
+
 // Heard takes what another broker says in its ping.
-func (w *Watch) Heard(from cluster.BrokerID, lost []Lost) {
+func (w *Watch) Heard(from cluster.BrokerID, r Report) {
 	w.mu.Lock()
-	news := w.ledger.hear(from, lost)
+	news := w.ledger.hear(from, r)
 	w.mu.Unlock()
 	if news {
 		w.tell()
@@ -131,11 +146,12 @@ func (w *Watch) run() {
 			continue
 		case <-w.news:
 		case <-look.C:
+			stall := w.lookAtDisk()
 			w.mu.Lock()
-			news := w.ledger.look(time.Now())
+			news := w.ledger.look(time.Now()) || stall
 			v := w.ledger.view(time.Now())
 			w.mu.Unlock()
-			lost := len(v.Own)+len(v.Told) > 0
+			lost := len(v.Own)+len(v.Told)+len(v.Stalled) > 0
 			switch {
 			case news:
 				w.spread()
@@ -151,8 +167,29 @@ func (w *Watch) run() {
 		v := w.ledger.view(told)
 		w.mu.Unlock()
 		doubts = len(v.Doubtful) > 0
+		w.stalled.Store(&v.Stalled)
 		w.cfg.Changed(v)
 	}
+}
+
+// lookAtDisk judges this broker's own disk and reports whether that changes what is seen.
+func (w *Watch) lookAtDisk() (changed bool) {
+	if w.cfg.Waiting == nil {
+		return false
+	}
+	now := time.Now()
+	dir, wait := w.cfg.Waiting(now)
+	w.mu.Lock()
+	changed = w.ledger.disk.look(now, wait)
+	stalled := w.ledger.disk.stalled
+	w.mu.Unlock()
+	switch {
+	case changed && stalled:
+		w.cfg.Logger.Error("the disk stalls, this broker gives its leaderships away", "dir", dir, "append-waiting", wait.Round(time.Millisecond))
+	case changed:
+		w.cfg.Logger.Info("the disk does not stall any more")
+	}
+	return changed
 }
 
 // follow watches the brokers that are registered now, and no others.
@@ -231,10 +268,10 @@ func (p *pinger) ping(line Line) error {
 	w := p.watch
 	w.mu.Lock()
 	w.ledger.asked(p.id, time.Now())
-	lost := w.ledger.own()
+	report := w.ledger.own()
 	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(p.ctx, w.cfg.Patience)
-	err := line.Ping(ctx, lost)
+	err := line.Ping(ctx, report)
 	cancel()
 	if p.ctx.Err() != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 // refusing is a line to a broker without process.
 type refusing struct{}
 
-func (refusing) Ping(context.Context, []Lost) error { return ErrRefused }
+func (refusing) Ping(context.Context, Report) error { return ErrRefused }
 
 func (refusing) Broken(ctx context.Context) { <-ctx.Done() }
 

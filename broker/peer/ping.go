@@ -30,7 +30,7 @@ type Line struct {
 func (p *Peers) Line(id cluster.BrokerID) *Line { return &Line{peers: p, id: id} }
 
 // Ping implements [contact.Line].
-func (l *Line) Ping(ctx context.Context, lost []contact.Lost) error {
+func (l *Line) Ping(ctx context.Context, r contact.Report) error {
 	if l.link == nil {
 		addr, err := l.peers.address(l.id)
 		if err != nil {
@@ -40,8 +40,8 @@ func (l *Line) Ping(ctx context.Context, lost []contact.Lost) error {
 			return fmt.Errorf("ping broker %d: %w", l.id, err)
 		}
 	}
-	req := &ottlapb.PingRequest{BrokerId: int32(l.peers.cfg.BrokerID)}
-	for _, s := range lost {
+	req := &ottlapb.PingRequest{BrokerId: int32(l.peers.cfg.BrokerID), DiskStalled: r.Stalled}
+	for _, s := range r.Lost {
 		req.Silent = append(req.Silent, &ottlapb.SilentBroker{BrokerId: int32(s.Broker), Refused: s.Loss == contact.Refused})
 	}
 	res, err := ottlapb.NewPeerServiceClient(l.link.conn).Ping(ctx, req)

@@ -53,7 +53,7 @@ func TestPings(t *testing.T) {
 		ping := func() error {
 			ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
 			defer cancel()
-			err := line.Ping(ctx, []contact.Lost{{Broker: 3, Loss: contact.Refused}, {Broker: 4, Loss: contact.Silent}})
+			err := line.Ping(ctx, contact.Report{Lost: []contact.Lost{{Broker: 3, Loss: contact.Refused}, {Broker: 4, Loss: contact.Silent}}, Stalled: true})
 			if err != nil {
 				line.Close() // as its user does
 				line = w.peers.Line(2)
@@ -67,7 +67,7 @@ func TestPings(t *testing.T) {
 		if err := ping(); err != nil {
 			t.Fatal(err)
 		}
-		want := &ottlapb.PingRequest{BrokerId: 1, Silent: []*ottlapb.SilentBroker{{BrokerId: 3, Refused: true}, {BrokerId: 4}}}
+		want := &ottlapb.PingRequest{BrokerId: 1, Silent: []*ottlapb.SilentBroker{{BrokerId: 3, Refused: true}, {BrokerId: 4}}, DiskStalled: true}
 		if d := cmp.Diff(want, <-asks, protocmp.Transform()); d != "" {
 			t.Error(d)
 		}

@@ -120,22 +120,22 @@ func TestWithoutAControllerNobodyIs(t *testing.T) {
 
 // heard notes what it is told.
 type heard struct {
-	from cluster.BrokerID
-	lost []contact.Lost
+	from   cluster.BrokerID
+	report contact.Report
 }
 
-func (h *heard) Heard(from cluster.BrokerID, lost []contact.Lost) { h.from, h.lost = from, lost }
+func (h *heard) Heard(from cluster.BrokerID, r contact.Report) { h.from, h.report = from, r }
 
 func TestPing(t *testing.T) {
 	h := &heard{}
 	w := newWorld(t, func(d *Deps) { d.Contacts = h })
 	res, err := ottlapb.NewPeerServiceClient(w.dial("")).Ping(t.Context(), &ottlapb.PingRequest{
-		BrokerId: 5, Silent: []*ottlapb.SilentBroker{{BrokerId: 6, Refused: true}, {BrokerId: 7}},
+		BrokerId: 5, Silent: []*ottlapb.SilentBroker{{BrokerId: 6, Refused: true}, {BrokerId: 7}}, DiskStalled: true,
 	})
 	if err != nil || res.GetBrokerId() != int32(self) {
 		t.Errorf("broker %d answers, %v", res.GetBrokerId(), err)
 	}
-	if d := cmp.Diff(&heard{5, []contact.Lost{{Broker: 6, Loss: contact.Refused}, {Broker: 7, Loss: contact.Silent}}}, h, cmp.AllowUnexported(heard{})); d != "" {
+	if d := cmp.Diff(&heard{5, contact.Report{Lost: []contact.Lost{{Broker: 6, Loss: contact.Refused}, {Broker: 7, Loss: contact.Silent}}, Stalled: true}}, h, cmp.AllowUnexported(heard{})); d != "" {
 		t.Error(d)
 	}
 	w = newWorld(t)

@@ -10,8 +10,8 @@ import (
 
 // Contacts hears what other brokers say in their pings. *contact.Watch is what a broker uses.
 type Contacts interface {
-	// Heard is told which brokers do not answer to another one.
-	Heard(from cluster.BrokerID, lost []contact.Lost)
+	// Heard is told which brokers do not answer to another one, and whether its disk stalls.
+	Heard(from cluster.BrokerID, r contact.Report)
 }
 
 // Ping answers at once: it is a sign of life and nothing else.
@@ -20,14 +20,14 @@ func (s *Server) Ping(_ context.Context, req *ottlapb.PingRequest) (*ottlapb.Pin
 		return nil, tooMany("brokers", n, s.limits.Entries)
 	}
 	if s.deps.Contacts != nil {
-		lost := make([]contact.Lost, len(req.GetSilent()))
+		r := contact.Report{Lost: make([]contact.Lost, len(req.GetSilent())), Stalled: req.GetDiskStalled()}
 		for i, b := range req.GetSilent() {
-			lost[i] = contact.Lost{Broker: cluster.BrokerID(b.GetBrokerId()), Loss: contact.Silent}
+			r.Lost[i] = contact.Lost{Broker: cluster.BrokerID(b.GetBrokerId()), Loss: contact.Silent}
 			if b.GetRefused() {
-				lost[i].Loss = contact.Refused
+				r.Lost[i].Loss = contact.Refused
 			}
 		}
-		s.deps.Contacts.Heard(cluster.BrokerID(req.GetBrokerId()), lost)
+		s.deps.Contacts.Heard(cluster.BrokerID(req.GetBrokerId()), r)
 	}
 	return &ottlapb.PingResponse{BrokerId: int32(s.deps.BrokerID)}, nil
 }

@@ -290,12 +290,15 @@ func (r *reign) ballot(n uint16) {
 	r.queue = append(r.queue, item{event: e})
 }
 
-// suspect tells the controller that some brokers do not answer, whether that is so or not.
+// suspect tells the controller that some brokers do not answer, and that disks stall, whether that is so or not.
 func (r *reign) suspect(suspects, unreached, broken uint16) {
 	e := state.Contact{MinISR: r.b.w.plan.minISR}
 	for i, b := range r.b.w.brokers {
-		if suspects>>(3*i)&7 == 7 {
+		switch suspects >> (3 * i) & 7 {
+		case 7:
 			e.Suspects = append(e.Suspects, b.id)
+		case 6:
+			e.Stalled = append(e.Stalled, b.id)
 		}
 		if unreached>>(2*i)&3 == 3 {
 			e.Unreached = append(e.Unreached, b.id)
@@ -304,7 +307,7 @@ func (r *reign) suspect(suspects, unreached, broken uint16) {
 			e.Broken = append(e.Broken, state.Link{From: b.id, To: other.id})
 		}
 	}
-	r.b.w.trace("    suspects %v, unreached %v, broken %v", e.Suspects, e.Unreached, e.Broken)
+	r.b.w.trace("    suspects %v, stalled %v, unreached %v, broken %v", e.Suspects, e.Stalled, e.Unreached, e.Broken)
 	r.queue = append(r.queue, item{event: e})
 }
 

@@ -224,12 +224,20 @@ func (m *Machine) checkAlter(broker cluster.BrokerID, r AlterRequest) (p *partit
 	}
 	for i, id := range r.ISR {
 		stale := i < len(r.ISREpochs) && r.ISREpochs[i] != cluster.NoBrokerEpoch && r.ISREpochs[i] != m.brokers[id].Epoch
-		silent := m.suspected(id) && !slices.Contains(now.ISR, id) // it would have to leave again at once
-		if !m.online(p, id) || stale || silent {
+		if !m.online(p, id) || stale || !slices.Contains(now.ISR, id) && m.wouldLeave(p, r.ISR, id) {
 			return p, kerr.IneligibleReplica
 		}
 	}
 	return p, kerr.None
+}
+
+// wouldLeave reports whether a broker that joins to make this ISR would have to leave it again at once: it does not answer, or its disk stalls and the others
+// are enough.
+func (m *Machine) wouldLeave(p *partition, isr []cluster.BrokerID, id cluster.BrokerID) bool {
+	if slices.Contains(m.contact.Suspects, id) {
+		return true
+	}
+	return slices.Contains(m.contact.Stalled, id) && len(without(isr, m.contact.avoided()...)) >= m.contact.minISR(p.tp.Topic)
 }
 
 // validISR reports whether a list may be the ISR of a partition that the broker leads: assigned replicas, none twice, the leader

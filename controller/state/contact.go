@@ -11,6 +11,9 @@ import (
 type Contact struct {
 	// Suspects holds the brokers that answer to nobody who could tell. They stay registered and are sent orders, but they are not elected.
 	Suspects []cluster.BrokerID
+	// Stalled holds the brokers that say that their own disk stalls. They are sent orders too, but cannot append: they are neither elected nor kept in sync where
+	// enough others are.
+	Stalled []cluster.BrokerID
 	// Unreached holds the brokers that do not answer to the controller, or are late. Those that are not suspects as well may be fine: they cannot be told
 	// anything, so nothing that they lead is changed and nothing is given to them.
 	Unreached []cluster.BrokerID
@@ -38,25 +41,22 @@ type Link struct {
 func (e Contact) handle(m *Machine) {
 	unregistered := func(id cluster.BrokerID) bool { return !m.registered(id) }
 	e.Suspects = slices.DeleteFunc(slices.Clone(e.Suspects), unregistered)
+	e.Stalled = slices.DeleteFunc(slices.Clone(e.Stalled), unregistered)
 	e.Unreached = slices.DeleteFunc(slices.Clone(e.Unreached), unregistered)
-	before := m.contact.Suspects
+	before := m.contact
 	m.contact = e
-	for _, id := range e.Suspects {
-		if !slices.Contains(before, id) {
-			m.note(Warn, "a broker does not answer, its leaderships move", "broker", id)
-		}
-	}
+	m.noteChange(before.Suspects, e.Suspects, "a broker does not answer, its leaderships move", "a broker answers again")
+	m.noteChange(before.Stalled, e.Stalled, "a broker says that its disk stalls, its leaderships move", "a broker's disk does not stall any more")
 	var back []cluster.BrokerID
-	for _, id := range before {
-		if !slices.Contains(e.Suspects, id) {
-			m.note(Info, "a broker answers again", "broker", id)
+	for _, id := range before.avoided() {
+		if !e.avoids(id) {
 			back = append(back, id)
 		}
 	}
 	if len(back) > 0 {
 		m.moveReplicas(m.replicasOn(back), OnlineReplica) // what was created without them is news
 	}
-	if len(e.Suspects) == 0 && len(e.Broken) == 0 {
+	if len(e.avoided()) == 0 && len(e.Broken) == 0 {
 		return
 	}
 	m.batched(func() {
@@ -78,31 +78,59 @@ func (e Contact) handle(m *Machine) {
 	})
 }
 
+// noteChange notes which brokers are new in a list, and which are not in it any more.
+func (m *Machine) noteChange(before, now []cluster.BrokerID, came, left string) {
+	for _, id := range now {
+		if !slices.Contains(before, id) {
+			m.note(Warn, came, "broker", id)
+		}
+	}
+	for _, id := range before {
+		if !slices.Contains(now, id) {
+			m.note(Info, left, "broker", id)
+		}
+	}
+}
+
+// avoids reports whether a broker is to lead nothing if others can, because it is suspected or stalls.
+func (e Contact) avoids(id cluster.BrokerID) bool {
+	return slices.Contains(e.Suspects, id) || slices.Contains(e.Stalled, id)
+}
+
+// avoided returns the brokers that are to lead nothing if others can, in order.
+func (e Contact) avoided() []cluster.BrokerID {
+	all := slices.Concat(e.Suspects, e.Stalled)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// minISR returns min.insync.replicas of a topic.
+func (e Contact) minISR(topic string) int {
+	if n, ok := e.TopicMinISR[topic]; ok {
+		return max(n, 1)
+	}
+	return max(e.MinISR, 1)
+}
+
 // reconnect chooses a leader for a partition as it is known.
 func (m *Machine) reconnect(p *partition, current LeaderAndISR) (Election, bool) {
-	minISR, ok := m.contact.TopicMinISR[p.tp.Topic]
-	if !ok {
-		minISR = m.contact.MinISR
-	}
-	c := m.candidate(p, current)
-	return Reconnect(c, m.contact, minISR)
+	return Reconnect(m.candidate(p, current), m.contact, m.contact.minISR(p.tp.Topic))
 }
 
 // Reconnect chooses the leader that reaches the most in-sync replicas, and leaves out of the in-sync set those that it does not reach. On equal
-// terms the leader stays, then the order of the assignment decides. It returns false if nothing is to change, if the new set would
+// terms the leader stays, then the order of the assignment decides. Brokers that are suspected or stall neither lead nor stay in sync. It returns false if nothing is to change, if the new set would
 // have fewer than minISR members, if the leader is to be left alone because only the controller does not reach it, and if it is not known yet
 // whether a member of the new set answers.
 func Reconnect(c Candidate, e Contact, minISR int) (Election, bool) {
 	leader := c.State.Leader
-	suspected := func(id cluster.BrokerID) bool { return slices.Contains(e.Suspects, id) }
 	unreached := func(id cluster.BrokerID) bool { return slices.Contains(e.Unreached, id) }
-	if leader == cluster.NoBroker || unreached(leader) && !suspected(leader) {
+	if leader == cluster.NoBroker || unreached(leader) && !e.avoids(leader) {
 		return Election{}, false
 	}
 	reached := func(from cluster.BrokerID) []cluster.BrokerID {
 		var isr []cluster.BrokerID
 		for _, id := range c.State.ISR {
-			if id == from || c.Online(id) && !suspected(id) && !e.broken(from, id) {
+			if id == from || c.Online(id) && !e.avoids(id) && !e.broken(from, id) {
 				isr = append(isr, id)
 			}
 		}
@@ -111,7 +139,7 @@ func Reconnect(c Candidate, e Contact, minISR int) (Election, bool) {
 	best := cluster.NoBroker
 	var isr []cluster.BrokerID
 	for _, id := range append([]cluster.BrokerID{leader}, c.Assignment.Replicas...) {
-		if !slices.Contains(c.State.ISR, id) || !c.Online(id) || suspected(id) || unreached(id) {
+		if !slices.Contains(c.State.ISR, id) || !c.Online(id) || e.avoids(id) || unreached(id) {
 			continue
 		}
 		if r := reached(id); len(r) > len(isr) {
@@ -138,8 +166,8 @@ func (e Contact) broken(a, b cluster.BrokerID) bool {
 	return slices.Contains(e.Broken, Link{a, b}) || slices.Contains(e.Broken, Link{b, a})
 }
 
-// suspected reports whether a broker answers to nobody.
-func (m *Machine) suspected(id cluster.BrokerID) bool { return slices.Contains(m.contact.Suspects, id) }
+// avoided reports whether a broker is to lead nothing if others can.
+func (m *Machine) avoided(id cluster.BrokerID) bool { return m.contact.avoids(id) }
 
 // untold reports whether a broker does not answer to the controller, and that is not news that may change in a moment.
 func (m *Machine) untold(id cluster.BrokerID) bool {
@@ -149,5 +177,6 @@ func (m *Machine) untold(id cluster.BrokerID) bool {
 // forget ends what was said of brokers whose registration has ended: the next one is another process.
 func (m *Machine) forget(ids []cluster.BrokerID) {
 	m.contact.Suspects = without(m.contact.Suspects, ids...)
+	m.contact.Stalled = without(m.contact.Stalled, ids...)
 	m.contact.Unreached = without(m.contact.Unreached, ids...)
 }

@@ -144,7 +144,7 @@ func (m *Machine) checkElect(tp cluster.TopicPartition, unclean bool) (*partitio
 // preferable reports whether the preferred replica of a partition could lead it.
 func (m *Machine) preferable(p *partition) bool {
 	head := p.assignment.Replicas[0]
-	return m.online(p, head) && !m.suspected(head) && !m.untold(head) && slices.Contains(p.leadership.ISR, head)
+	return m.online(p, head) && !m.avoided(head) && !m.untold(head) && slices.Contains(p.leadership.ISR, head)
 }
 
 // Rebalance gives leadership back to preferred replicas, broker by broker, where too much of it has moved away (F§2.9).

@@ -38,8 +38,8 @@ type Candidate struct {
 	Online func(cluster.BrokerID) bool
 	// ShuttingDown reports whether a broker is registered and on its way out. Only ElectShutdown asks.
 	ShuttingDown func(cluster.BrokerID) bool
-	// Suspected reports whether a broker does not answer although it is registered. Such a one is elected only if there is no other; nil means
-	// that all answer.
+	// Suspected reports whether a broker does not answer, or says that its disk stalls, although it is registered. Such a one is elected only if there is no other; nil means
+	// that there is none.
 	Suspected func(cluster.BrokerID) bool
 	// Untold reports whether a broker that others reach does not answer to the controller, which could not tell it that it is elected. Such a one is
 	// elected only if there are none but suspects besides; nil means that all can be told.

@@ -108,7 +108,7 @@ func (m *Machine) initialise(ps []*partition, t *tally, attempt int) {
 		var ops []Op
 		for _, p := range ps {
 			online := m.onlineReplicas(p)
-			if answering := without(online, m.contact.Suspects...); len(answering) > 0 {
+			if answering := without(online, m.contact.avoided()...); len(answering) > 0 {
 				online = answering // the others hear of it when they answer again
 			}
 			if len(online) == 0 {
@@ -226,7 +226,7 @@ func (m *Machine) candidate(p *partition, current LeaderAndISR) Candidate {
 		Assignment: p.assignment,
 		State:      current,
 		Online:     func(id cluster.BrokerID) bool { return m.online(p, id) },
-		Suspected:  m.suspected,
+		Suspected:  m.avoided,
 		Untold:     m.untold,
 		ShuttingDown: func(id cluster.BrokerID) bool {
 			_, ok := m.shuttingDown[id]

@@ -337,6 +337,8 @@ func parseContact(args []string) Contact {
 		switch key {
 		case "suspects":
 			ev.Suspects = parseIDs(value)
+		case "stalled":
+			ev.Stalled = parseIDs(value)
 		case "unreached":
 			ev.Unreached = parseIDs(value)
 		case "late":

@@ -27,7 +27,9 @@ type PingRequest struct {
 	// broker_id is the caller.
 	BrokerId int32 `protobuf:"varint,1,opt,name=broker_id,json=brokerId,proto3" json:"broker_id,omitempty"`
 	// silent holds the brokers that do not answer to the caller. It replaces what the caller said before.
-	Silent        []*SilentBroker `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
+	Silent []*SilentBroker `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
+	// disk_stalled is true while appends to the caller's logs have been waiting for a disk for too long, and for some time after that: others should lead.
+	DiskStalled   bool `protobuf:"varint,3,opt,name=disk_stalled,json=diskStalled,proto3" json:"disk_stalled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *PingRequest) GetSilent() []*SilentBroker {
 		return x.Silent
 	}
 	return nil
+}
+
+func (x *PingRequest) GetDiskStalled() bool {
+	if x != nil {
+		return x.DiskStalled
+	}
+	return false
 }
 
 // SilentBroker is a broker that does not answer to another one.
@@ -181,10 +190,11 @@ var File_ottla_v1_peer_proto protoreflect.FileDescriptor
 
 const file_ottla_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x13ottla/v1/peer.proto\x12\bottla.v1\"Z\n" +
+	"\x13ottla/v1/peer.proto\x12\bottla.v1\"}\n" +
 	"\vPingRequest\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\x05R\bbrokerId\x12.\n" +
-	"\x06silent\x18\x02 \x03(\v2\x16.ottla.v1.SilentBrokerR\x06silent\"E\n" +
+	"\x06silent\x18\x02 \x03(\v2\x16.ottla.v1.SilentBrokerR\x06silent\x12!\n" +
+	"\fdisk_stalled\x18\x03 \x01(\bR\vdiskStalled\"E\n" +
 	"\fSilentBroker\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\x05R\bbrokerId\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\bR\arefused\"+\n" +
