@@ -79,12 +79,12 @@ listeners=CLIENT://127.0.0.1:%d,INTERNAL://127.0.0.1:%d
 advertised.listeners=CLIENT://127.0.0.1:%d,INTERNAL://127.0.0.1:%d
 listener.security.protocol.map=CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT
 inter.broker.listener.name=INTERNAL
-log.dirs=%s/logs-%d
+log.dirs=%s
 zookeeper.connect=127.0.0.1:%d
 min.insync.replicas=2
 default.replication.factor=3
 %s
-`, id, b.port, b.internal, b.port, relay, dir, id, zkPort, extra), 0o600); err != nil {
+`, id, b.port, b.internal, b.port, relay, logDir(dir, id), zkPort, extra), 0o600); err != nil {
 			return p, err
 		}
 		if err := p.start(ctx, id); err != nil {

@@ -68,6 +68,15 @@ var faults = []fault{
 
 var faultsWithout = []fault{{"kill -9 of a leader, early moves off, session 6 s", "gap <= session + 1 s", (*failover).killLeader, "serving after exec"}}
 
+// faultsOfDisks need file systems that can be frozen, see mountDisks.
+var faultsOfDisks = []fault{
+	{"disk of a leader frozen for 40 s", "gap <= 3 s", (*failover).freezeDiskOfLeader, ""},
+	{"disk of the controller, which leads as well, frozen for 40 s", "gap <= 3 s", (*failover).freezeDiskOfController, ""},
+}
+
+// longRuns is how often faults are done at most that take long.
+const longRuns = 5
+
 // usualTick is the tickTime of ZooKeeper's sample configuration, in ms.
 const usualTick = 2000
 
@@ -86,9 +95,12 @@ func (p *failoverPlan) run(ctx context.Context) error {
 		tick   int // ZooKeeper ends a session at the first tick after its timeout
 		extra  string
 		faults []fault
+		runs   int
+		disks  bool
 	}{
-		{usualTick, "ottla.early.failover.hold.down.ms=0", faults},
-		{usualTick / 4, "ottla.early.failover.enable=false\nzookeeper.session.timeout.ms=6000", faultsWithout},
+		{usualTick, "ottla.early.failover.hold.down.ms=0", faults, p.runs, false},
+		{usualTick, "ottla.early.failover.hold.down.ms=0", faultsOfDisks, min(p.runs, longRuns), true},
+		{usualTick / 4, "ottla.early.failover.enable=false\nzookeeper.session.timeout.ms=6000", faultsWithout, p.runs, false},
 	} {
 		chosen := slices.DeleteFunc(slices.Clone(group.faults), func(f fault) bool { return !strings.Contains(f.name, p.only) })
 		if len(chosen) == 0 {
@@ -98,7 +110,15 @@ func (p *failoverPlan) run(ctx context.Context) error {
 		if err := os.Mkdir(home, 0o700); err != nil {
 			return err
 		}
-		if err := p.group(ctx, home, group.tick, group.extra, chosen, out); err != nil {
+		if group.disks {
+			unmount, err := mountDisks(home)
+			defer unmount()
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "frozen disks are left out, because no file systems can be made for them here:", err)
+				continue
+			}
+		}
+		if err := p.group(ctx, home, group.tick, group.extra, chosen, group.runs, out); err != nil {
 			return err
 		}
 	}
@@ -123,7 +143,7 @@ func (p *failoverPlan) run(ctx context.Context) error {
 }
 
 // group does faults to one cluster.
-func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra string, faults []fault, out *tabwriter.Writer) error {
+func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra string, faults []fault, runs int, out *tabwriter.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	procs, err := startProcesses(ctx, dir, p.binary, tick, extra)
@@ -153,7 +173,7 @@ func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra st
 	for _, what := range faults {
 		var gaps, others []time.Duration
 		failed, moved := 0, 0
-		for run := range p.runs {
+		for run := range runs {
 			if err := f.restore(ctx); err != nil {
 				return fmt.Errorf("%s, run %d: %w", what.name, run+1, err)
 			}
@@ -177,7 +197,7 @@ func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra st
 		if what.other != "" {
 			other = fmt.Sprintf("%s %v", what.other, others[len(others)-1].Round(time.Millisecond))
 		}
-		fmt.Fprintf(out, "%s\t%d\t%v\t%v\t%d\t%d\t%s\t%s\n", what.name, p.runs, gaps[len(gaps)-1].Round(time.Millisecond), gaps[len(gaps)/2].Round(time.Millisecond), failed, moved, other, what.goal)
+		fmt.Fprintf(out, "%s\t%d\t%v\t%v\t%d\t%d\t%s\t%s\n", what.name, runs, gaps[len(gaps)-1].Round(time.Millisecond), gaps[len(gaps)/2].Round(time.Millisecond), failed, moved, other, what.goal)
 		_ = out.Flush()
 	}
 	return f.probe.check(ctx)
