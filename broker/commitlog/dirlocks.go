@@ -25,8 +25,8 @@ type lockFailure struct {
 	err error
 }
 
-// LockDirs creates and locks log directories. A directory that another process holds fails it (vfs.ErrLocked). One whose disk fails is
-// passed over, it will be offline; only if all fail, LockDirs does.
+// LockDirs creates and locks log directories. A directory that another process holds fails it (vfs.ErrLocked). One whose disk fails, or does not give out what
+// is in meta.properties, is passed over, it will be offline; only if all fail, LockDirs does.
 func LockDirs(fsys vfs.FS, dirs []string) (*DirLocks, error) {
 	l := &DirLocks{held: map[string]io.Closer{}, failed: map[string]lockFailure{}}
 	var errs []error
@@ -54,6 +54,9 @@ func (l *DirLocks) lock(fsys vfs.FS, dir string) (op string, err error) {
 	lock, err := fsys.Lock(filepath.Join(dir, lockFile))
 	if err != nil {
 		return "lock the log directory", err
+	}
+	if _, err := vfs.ReadFile(fsys, filepath.Join(dir, metaFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "read meta.properties", errors.Join(err, lock.Close())
 	}
 	l.held[dir] = lock
 	l.order = append(l.order, dir)
