@@ -40,7 +40,7 @@ func FuzzProduce(f *testing.F) {
 		for _, topic := range r.Topics {
 			named += len(topic.Partitions)
 		}
-		p := &produceStream{srv: w.srv, stream: stream, out: w.srv.newOutlet(stream.Context()), slots: make(chan struct{}, 1), queue: make(chan *producing, 1)}
+		p := w.srv.newProduceStream(stream, 1)
 		item := p.item()
 		p.appendAll(&r, item)
 		answered := 0

@@ -30,13 +30,7 @@ func (s *Server) Produce(stream grpc.BidiStreamingServer[ottlapb.ProduceRequest,
 		return goingAway()
 	}
 	defer s.running.Done()
-	p := &produceStream{
-		srv: s, stream: stream, out: s.newOutlet(stream.Context()),
-		admin: dial.ClientID(stream.Context()) == adminClientID,
-		slots: make(chan struct{}, s.limits.InFlight),
-		queue: make(chan *producing, s.limits.InFlight),
-		work:  make(chan struct{}, 1),
-	}
+	p := s.newProduceStream(stream, s.limits.InFlight)
 	go p.receive()
 	defer p.end()
 	return p.answerAll()
@@ -59,6 +53,16 @@ type produceStream struct {
 	over bool // guarded by work: the handler is leaving, nothing may be begun
 
 	fate error // why the receiver stopped; set before queue is closed
+}
+
+func (s *Server) newProduceStream(stream grpc.ServerStream, inFlight int) *produceStream {
+	return &produceStream{
+		srv: s, stream: stream, out: s.newOutlet(stream.Context()),
+		admin: dial.ClientID(stream.Context()) == adminClientID,
+		slots: make(chan struct{}, inFlight),
+		queue: make(chan *producing, inFlight),
+		work:  make(chan struct{}, 1),
+	}
 }
 
 // receive is the receiver's goroutine.

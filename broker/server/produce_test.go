@@ -450,9 +450,7 @@ func TestBatchesAreLetGoOfAndNothingIsBegunAfterTheEnd(t *testing.T) {
 	w := newWorld(t)
 	w.topic("orders", 1)
 	stream := &unread{}
-	p := &produceStream{
-		srv: w.srv, stream: stream, out: w.srv.newOutlet(stream.Context()), slots: make(chan struct{}, 8), queue: make(chan *producing, 8),
-	}
+	p := w.srv.newProduceStream(stream, 8)
 	for i, acks := range []int32{-1, 1, 0, 2} {
 		r := received(t, request(acks, orders0, batch(t, "x")))
 		p.slots <- struct{}{}

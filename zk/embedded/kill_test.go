@@ -23,13 +23,13 @@ import (
 
 // daemon is where a server runs as a process of its own, on a real disk, one process after the other.
 type daemon struct {
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	config string // the file
 	zktest.Server
 }
 
-func newDaemon(t *testing.T, properties string) *daemon {
+func newDaemon(t testing.TB, properties string) *daemon {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
