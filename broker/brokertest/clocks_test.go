@@ -79,6 +79,9 @@ func TestTheClockOfOneBrokerJumps(t *testing.T) {
 		for role, id := range roles {
 			for kind, configs := range timestamps {
 				t.Run(fmt.Sprintf("%s is %s, %s", role, which, kind), func(t *testing.T) {
+					if raceDetector && (role != "the leader" || kind != "CreateTime") {
+						t.Skip("the race detector sees one row of each clock")
+					}
 					bubble(t, func(t *testing.T) { clockJumps(t, id, ahead, configs) })
 				})
 			}
@@ -158,6 +161,9 @@ func (o *observer) datedBetween(cl *client.Client, from, to time.Time) {
 // TestAProducerIsNotForgottenByAJump keeps the answer to a record from its producer for half an hour, in which the leader's clock is eight days ahead. The
 // producer sends it again all the time, and nothing else: a leader that forgets it takes the record for a new one.
 func TestAProducerIsNotForgottenByAJump(t *testing.T) {
+	if raceDetector {
+		t.Skip("half an hour is long for the race detector")
+	}
 	bubble(t, func(t *testing.T) {
 		c := Start(t, Options{Brokers: 3, Logger: testLogger(t)})
 		cl := c.Client(t, client.Dialer(c.Network().Dialer("sender")))
@@ -212,6 +218,9 @@ func TestAProducerIsNotForgottenByAJump(t *testing.T) {
 // TestABrokerStartsWithAWrongClock starts a follower whose clock is ahead of ZooKeeper's, and lets it lead: nothing expires by it, in its files or in those
 // of others, and the producer goes on with its numbers. When the clock is set right, things expire in time.
 func TestABrokerStartsWithAWrongClock(t *testing.T) {
+	if raceDetector {
+		t.Skip("an hour is long for the race detector")
+	}
 	for which, ahead := range clocks {
 		t.Run(which, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -67,7 +67,10 @@ func (o *observer) remake(cl *client.Client, configs map[string]string, replicas
 // TestATopicIsRemadeUnderLoad deletes a topic and creates it again, over and over, while producers write, a consumer reads and clients ask for metadata;
 // meanwhile a broker is killed and comes back with what it has of the old topic. Each topic of the name is judged on its own.
 func TestATopicIsRemadeUnderLoad(t *testing.T) {
-	const rounds = 8
+	rounds := 8
+	if raceDetector {
+		rounds = 2
+	}
 	for name, tc := range map[string]struct {
 		victim   int  // -1 for nobody
 		dead     bool // it is killed two seconds before the deletion, and not while that goes on

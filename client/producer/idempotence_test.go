@@ -281,8 +281,13 @@ func TestWithoutAProducerIDRecordsFail(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				fc := fakecluster.New(t, 1)
 				fc.CreateTopic("orders", 1)
-				fail := final
-				fc.OnInitProducerID = func(int) error { return fail }
+				var willing atomic.Bool
+				fc.OnInitProducerID = func(int) error {
+					if willing.Load() {
+						return nil
+					}
+					return final
+				}
 				p := start(t, fc)
 				_, err := p.Send(t.Context(), producer.Record{Topic: "orders", Value: []byte("0")})
 				want := kerr.ClusterAuthorizationFailed
@@ -293,7 +298,7 @@ func TestWithoutAProducerIDRecordsFail(t *testing.T) {
 				if !errors.Is(err, want) || !errors.As(err, &e) || e.TopicPartition != orders {
 					t.Errorf("got %v", err)
 				}
-				fail = nil
+				willing.Store(true)
 				if _, err := p.Send(t.Context(), producer.Record{Topic: "orders", Value: []byte("1")}); err != nil {
 					t.Error(err)
 				}
