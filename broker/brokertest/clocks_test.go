@@ -273,6 +273,7 @@ func TestChangesOfSettingsAreKeptForOthersWhateverTheClockSays(t *testing.T) {
 		c.Restart(t, 0)
 		cl := c.Client(t)
 		replicated(t, cl, nil, byThree...)
+		<-time.After(time.Second) // until all know the topic
 		mustAlter(t, cl, topicResource, events.Topic, "max.message.bytes=5000")
 		<-time.After(time.Second)
 		names, _, err := look(t, c).Children(t.Context(), znode.ConfigChanges)
