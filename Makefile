@@ -20,7 +20,7 @@ test: ## all tests; those that need Apache ZooKeeper are skipped where it is not
 
 race: ## all tests with the race detector
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /brokertest$$)
-	@# More bubbles of testing/synctest than the race detector of Go 1.26 bears in one process: after some 350 it crashes.
+	@# In one process the race detector of Go 1.26 crashed twice, after some 350 bubbles of testing/synctest.
 	set -f; for tests in "-run ^TestA[A-K]" "-run ^TestA[^A-K]" "-run ^Test[B-S]" "-skip ^Test[A-S]"; do $(GO) test -race -timeout 20m $$tests ./broker/brokertest || exit 1; done
 
 lint: ## formatting, vet, staticcheck, protocol lint and the house rules
