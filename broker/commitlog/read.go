@@ -16,7 +16,7 @@ import (
 // BufferSource lends buffers. It has the methods of grpc's mem.BufferPool, so that one can be passed. It must be safe for
 // concurrent use.
 type BufferSource interface {
-	// Get returns a buffer of exactly this length; its content is arbitrary.
+	// Get returns a buffer of exactly this length, whose content is arbitrary, or nil: then nothing is read, and the caller knows why.
 	Get(length int) *[]byte
 	// Put takes a buffer back.
 	Put(buf *[]byte)
@@ -166,6 +166,9 @@ func (r readRequest) read(seg *segment, pos int64, f *Fetched) (int, error) {
 			return 0, nil
 		}
 		b := r.buf.Get(n)
+		if b == nil {
+			return 0, nil
+		}
 		run, first, err := seg.readRun((*b)[:n], pos, most, r.upTo)
 		if err == nil && run.bytes > 0 {
 			f.Buf, f.Data, f.FirstOffset, f.NextOffset = b, (*b)[:run.bytes], run.first, run.next

@@ -116,12 +116,16 @@ func (f *fetchStream) answer(ctx context.Context, req *ottlapb.FetchRequest) err
 	f.timer.Reset(wait)
 	now := wait == 0
 	for first := true; ; first = false {
-		if f.session.reader.Replica == cluster.NoBroker { // consumers that do not read must not hold up replication
+		if f.session.reader.Replica == cluster.NoBroker {
 			if err := f.srv.underWay.room(ctx); err != nil {
 				return f.left(err)
 			}
 		}
 		ready := f.session.collect(req, first)
+		if !ready && f.session.starved() {
+			f.session.drop()
+			continue // others were faster: wait for room again
+		}
 		if ready || now || f.session.empty() {
 			break
 		}

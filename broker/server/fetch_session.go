@@ -1,9 +1,12 @@
 package server
 
 import (
+	"slices"
+
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 
+	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/replica"
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -16,6 +19,7 @@ import (
 type fetchSession struct {
 	srv      *Server
 	out      *outlet
+	rations  rationed // of out
 	signal   *replica.Signal
 	listener string       // that the reader has come to
 	asBroker func() error // an error unless the reader has shown to be a broker
@@ -63,7 +67,7 @@ type toldEnds struct{ watermark, stable, start cluster.Offset }
 
 func newFetchSession(s *Server, out *outlet, listener string, asBroker func() error) *fetchSession {
 	return &fetchSession{
-		srv: s, out: out, listener: listener, asBroker: asBroker, signal: replica.NewSignal(),
+		srv: s, out: out, rations: rationed{outlet: out}, listener: listener, asBroker: asBroker, signal: replica.NewSignal(),
 		index: make(map[cluster.TopicPartition]*sessionPartition), topics: make(map[string]*sessionTopic),
 	}
 }
@@ -204,10 +208,11 @@ func (f *fetchSession) watch(e *sessionPartition, held *replica.Partition) {
 	e.held = held
 }
 
-// collect builds an answer and reports whether it is worth giving at once: there are min_bytes, or something is wrong. A follower's
-// progress is reported with the first look at a request.
+// collect builds an answer and reports whether it is worth giving at once: there are min_bytes, or as much as the budget has room for, or something is
+// wrong. A follower's progress is reported with the first look at a request.
 func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready bool) {
 	f.answer++
+	f.rations.refused = false
 	f.answered, f.trails = f.answered[:0], false
 	left := min(int(req.GetMaxBytes()), f.srv.limits.FetchMaxBytes)
 	got := 0
@@ -230,7 +235,12 @@ func (f *fetchSession) collect(req *ottlapb.FetchRequest, first bool) (ready boo
 			break
 		}
 	}
-	return ready || got >= max(int(req.GetMinBytes()), 1)
+	return ready || got >= max(int(req.GetMinBytes()), 1) || got > 0 && f.rations.refused
+}
+
+// starved reports whether records were left out of the answer under construction, and none are in it, because the budget has no room for them.
+func (f *fetchSession) starved() bool {
+	return f.rations.refused && !slices.ContainsFunc(f.answered, func(e *sessionPartition) bool { return e.size > 0 })
 }
 
 // visit looks at one partition, adds it to the answer if there is anything to say, and returns the size of its records. urgent is true
@@ -246,7 +256,7 @@ func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes 
 		Preferred: cluster.NoBroker,
 	}
 	if code == kerr.None {
-		res = held.Read(&f.reader, &e.pos, size, f.out)
+		res = held.Read(&f.reader, &e.pos, size, f.source())
 	}
 	e.ends = toldEnds{res.HighWatermark, res.LastStable, res.LogStart}
 	e.next = e.pos.Offset
@@ -279,6 +289,14 @@ func (f *fetchSession) visit(e *sessionPartition, size replica.ReadSize) (bytes 
 		}
 	}
 	return bytes, urgent
+}
+
+// source returns what lends buffers to the session's reader: consumers that do not read must not hold up replication.
+func (f *fetchSession) source() commitlog.BufferSource {
+	if f.reader.Replica == cluster.NoBroker {
+		return &f.rations
+	}
+	return f.out
 }
 
 // add makes room for a partition in the answer under construction.

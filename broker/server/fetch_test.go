@@ -507,6 +507,51 @@ func TestAnswersUnderWayAreBounded(t *testing.T) {
 	})
 }
 
+// Consumers whose reads of a slow disk begin at the same time, when there is room for three of them, hold no more than that; each gets its records.
+func TestAnswersThatAreBegunTogetherAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, consumers = 1 << 20, 12
+		slow := &vfs.Toggle{Inner: vfs.OnOps(vfs.Latency(time.Second), vfs.OpRead)}
+		w := newWorldOn(t, vfs.Inject(vfs.NewMem(), slow), "/logs", func(d *Deps) { d.Limits.AnswerBytes = 3*size - 1 })
+		w.topic("orders", 1)
+		w.producer(w.dial("")).put(orders0, strings.Repeat("x", size-100))
+		slow.Set(true)
+		answered := make(chan int, consumers)
+		for range consumers {
+			f := w.fetcher(w.dial(""))
+			f.send(want(time.Hour, 0, orders0))
+			go func() {
+				r, err := f.s.Recv()
+				if err != nil {
+					t.Error(err)
+				}
+				n := 0
+				for _, topic := range r.Topics {
+					n += len(topic.Partitions[0].Records)
+				}
+				answered <- n
+			}()
+		}
+		most := int64(0)
+		for got := 0; got < consumers; {
+			synctest.Wait()
+			most = max(most, w.srv.underWay.used.Load())
+			select {
+			case n := <-answered:
+				if got++; n < size-100 {
+					t.Errorf("a consumer got %d bytes", n)
+				}
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		// A buffer may be larger than what is read into it.
+		if most < 2*size || most > 3*(size+64<<10) {
+			t.Errorf("%d bytes were held at once", most)
+		}
+		w.stop()
+	})
+}
+
 // Consumers that do not read what they asked for hold up each other, and no follower: acks=all would wait with it.
 func TestFollowersNeedNotWaitForReadersThatDoNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

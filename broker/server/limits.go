@@ -14,8 +14,8 @@ type Limits struct {
 	// ReceivedBytes bounds the produce requests of all clients that were received and not appended yet (queued.max.request.bytes). While it is
 	// exhausted no stream receives. Default 256 MiB. It may be exceeded by one request for each stream.
 	ReceivedBytes int64
-	// AnswerBytes bounds the records of all fetch answers that were not written to a connection yet. While it is exhausted no answer to a consumer is
-	// begun; those to followers are, which are few. Default 256 MiB. It may be exceeded by one answer for each stream.
+	// AnswerBytes bounds the records of all fetch answers that were not written to a connection yet. While it is exhausted nothing is read for
+	// consumers; for followers it is, which are few. Default 256 MiB. Consumers may exceed it by one read.
 	AnswerBytes int64
 	// InFlight bounds the produce requests of one stream that are not answered yet. Default 64.
 	InFlight int
@@ -82,6 +82,19 @@ func (b *budget) add(n int64) {
 			b.freed = nil
 		}
 		b.mu.Unlock()
+	}
+}
+
+// take enters n bytes if less than the limit is used, and reports whether it did.
+func (b *budget) take(n int64) bool {
+	for {
+		used := b.used.Load()
+		if used >= b.limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
 }
 

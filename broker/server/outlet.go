@@ -55,10 +55,13 @@ func (o *outlet) Get(length int) *[]byte {
 	if counted(b) {
 		size := int64(cap(*b))
 		o.budget.add(size)
-		o.note(func() { o.lent++; o.bytes += size })
+		o.lend(size)
 	}
 	return b
 }
+
+// lend notes that a buffer is lent which was entered into the budget.
+func (o *outlet) lend(size int64) { o.note(func() { o.lent++; o.bytes += size }) }
 
 // Put takes a buffer back.
 func (o *outlet) Put(b *[]byte) {
@@ -71,6 +74,29 @@ func (o *outlet) Put(b *[]byte) {
 		o.budget.add(-size)
 	}
 	wire.Pool.Put(b)
+}
+
+// rationed is an outlet that lends to consumers: nothing while the budget is used up. What many streams begin to read at the same time would
+// otherwise exceed it by an answer each. It belongs to one goroutine, but for Put.
+type rationed struct {
+	*outlet
+	refused bool // Get has lent nothing since this was cleared
+}
+
+// Get lends a buffer of this length; nil when the budget is used up.
+func (r *rationed) Get(length int) *[]byte {
+	if mem.IsBelowBufferPoolingThreshold(length) {
+		return r.outlet.Get(length)
+	}
+	if !r.budget.take(int64(length)) { // before there is a buffer
+		r.refused = true
+		return nil
+	}
+	b := wire.Pool.Get(length)
+	size := int64(cap(*b))
+	r.budget.add(size - int64(length))
+	r.lend(size)
+	return b
 }
 
 // counted reports whether gRPC will give the buffer back: it leaves small ones to the garbage collector.
