@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -122,13 +122,20 @@ func (c *Client) attempt(ctx context.Context, to Target, f func(context.Context,
 	}
 	actx, cancel := context.WithTimeout(ctx, c.cfg.requestTimeout)
 	defer cancel()
-	if err := f(actx, newAPI(id, cc)); err != nil {
-		if hasCode(err) {
-			return id, err
-		}
-		return id, Transport(ctx, addr, err)
+	err = f(actx, newAPI(id, cc))
+	if err != nil && !hasCode(err) {
+		err = Transport(ctx, addr, err)
 	}
-	return id, nil
+	if ctx.Err() == nil {
+		c.meta.noteAnswer(addr, !unreachable(err))
+	}
+	return id, err
+}
+
+// unreachable reports whether an error means that nobody has answered.
+func unreachable(err error) bool {
+	var e *TransportError
+	return errors.As(err, &e) && (e.Code == kerr.NetworkException || e.Code == kerr.RequestTimedOut)
 }
 
 // hasCode reports whether err carries a code of its own and is not gRPC's.
@@ -149,7 +156,7 @@ func newAPI(id cluster.BrokerID, cc grpc.ClientConnInterface) *API {
 	}
 }
 
-// choose resolves a target.
+// choose resolves a target. Any broker is one that has answered when it was last asked, if there is one.
 func (c *Client) choose(to Target) (cluster.BrokerID, error) {
 	v := c.meta.view.Load()
 	switch to.kind {
@@ -166,5 +173,7 @@ func (c *Client) choose(to Target) (cluster.BrokerID, error) {
 		c.RequestRefresh()
 		return cluster.NoBroker, kerr.NetworkException.With("no broker is known")
 	}
-	return v.brokers[rand.IntN(len(v.brokers))].ID, nil
+	first := c.meta.mutesLast(v.addrs())[0]
+	i := slices.IndexFunc(v.brokers, func(b Broker) bool { return b.Addr() == first })
+	return v.brokers[i].ID, nil
 }

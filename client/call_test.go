@@ -245,3 +245,43 @@ func TestBackoffDoublesUpToItsMaximumWithJitter(t *testing.T) {
 		t.Errorf("no back-off waits %v", d)
 	}
 }
+
+// A broker that is gone is named by the others until the controller has told them. It is asked once, not with every third call.
+func TestDoAsksAnotherBrokerWhenOneDoesNotAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := fakecluster.New(t, 3)
+		f.OnMetadata = func(_ cluster.BrokerID, r *ottlapb.MetadataResponse) error {
+			if len(r.Brokers) < 3 {
+				r.Brokers = append(r.Brokers, &ottlapb.Node{Id: 2, Host: fakecluster.Host(2), Port: 9092})
+			}
+			return nil
+		}
+		cl := dialFake(t, f)
+		f.Kill(2)
+		asked := map[cluster.BrokerID]int{}
+		ask := func(calls int) {
+			for range calls {
+				err := cl.Do(t.Context(), client.AnyBroker, "ask", func(ctx context.Context, api *client.API) error {
+					asked[api.Broker]++
+					_, err := api.Metadata.DescribeCluster(ctx, &ottlapb.DescribeClusterRequest{})
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		start := time.Now()
+		ask(60)
+		if took := time.Since(start); asked[2] > 1 || asked[1] < 10 || asked[3] < 10 || took > 150*time.Millisecond {
+			t.Errorf("60 calls took %v and asked %v", took, asked)
+		}
+		f.Start(2)
+		<-time.After(15 * time.Second)
+		asked = map[cluster.BrokerID]int{}
+		ask(60)
+		if asked[2] < 10 {
+			t.Errorf("after broker 2 had come back 60 calls asked %v", asked)
+		}
+	})
+}

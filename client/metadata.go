@@ -3,11 +3,13 @@ package client
 import (
 	"cmp"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ottla/ottla/proto/cluster"
 	"github.com/ottla/ottla/proto/kerr"
@@ -77,21 +79,32 @@ func (v *view) broker(id cluster.BrokerID) (Broker, bool) {
 	return v.brokers[i], true
 }
 
+// addrs returns the brokers' addresses in random order, each once.
+func (v *view) addrs() []string {
+	addrs := make([]string, 0, len(v.brokers))
+	for _, i := range rand.Perm(len(v.brokers)) {
+		if a := v.brokers[i].Addr(); !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
+}
+
 // metadata is the cache: readers load the view, the refresher and leader hints replace it.
 type metadata struct {
 	view atomic.Pointer[view]
 	wake chan struct{} // capacity 1: a refresh is wanted
 
 	mu      sync.Mutex
-	tracked map[string]bool     // topics to keep known; true: may be created by asking for it
-	changed chan struct{}       // closed after every attempt to refresh, and replaced
-	round   uint64              // attempts so far
-	lastErr error               // of the last attempt
-	mute    map[string]struct{} // addresses that did not answer when they were last asked
+	tracked map[string]bool      // topics to keep known; true: may be created by asking for it
+	changed chan struct{}        // closed after every attempt to refresh, and replaced
+	round   uint64               // attempts so far
+	lastErr error                // of the last attempt
+	mute    map[string]time.Time // addresses that did not answer when they were last asked, and since when
 }
 
 func newMetadata() *metadata {
-	m := &metadata{wake: make(chan struct{}, 1), tracked: map[string]bool{}, mute: map[string]struct{}{}, changed: make(chan struct{})}
+	m := &metadata{wake: make(chan struct{}, 1), tracked: map[string]bool{}, mute: map[string]time.Time{}, changed: make(chan struct{})}
 	m.view.Store(&view{controller: cluster.NoBroker, topics: map[string]*Topic{}})
 	return m
 }
@@ -201,6 +214,10 @@ func brokerIDs(ids []int32) []cluster.BrokerID {
 	return out
 }
 
+// muteFor is how long an address that did not answer is asked after all others. By then metadata does not name a broker that is gone, and one that is
+// back takes its part again.
+const muteFor = 10 * time.Second
+
 // noteAnswer remembers whether an address has answered when it was last asked.
 func (m *metadata) noteAnswer(addr string, ok bool) {
 	m.mu.Lock()
@@ -208,16 +225,16 @@ func (m *metadata) noteAnswer(addr string, ok bool) {
 	if ok {
 		delete(m.mute, addr)
 	} else {
-		m.mute[addr] = struct{}{}
+		m.mute[addr] = time.Now()
 	}
 }
 
-// mutesLast returns the addresses in their order, with those at the end that did not answer when they were last asked.
+// mutesLast returns the addresses in their order, with those at the end that did not answer when they were last asked, unless that is long ago.
 func (m *metadata) mutesLast(addrs []string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for a := range m.mute {
-		if !slices.Contains(addrs, a) {
+	for a, since := range m.mute {
+		if time.Since(since) >= muteFor {
 			delete(m.mute, a)
 		}
 	}

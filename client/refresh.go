@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -216,20 +215,11 @@ func (c *Client) refresh(ctx context.Context) error {
 	return err
 }
 
-// candidates lists the addresses to ask, each once: those last that were asked before and have not answered since.
+// candidates lists the addresses to ask, each once: those last that did not answer when they were last asked.
 func (c *Client) candidates() []string {
-	v := c.meta.view.Load()
-	var addrs []string
-	seen := map[string]bool{}
-	for _, i := range rand.Perm(len(v.brokers)) {
-		if a := v.brokers[i].Addr(); !seen[a] {
-			seen[a] = true
-			addrs = append(addrs, a)
-		}
-	}
+	addrs := c.meta.view.Load().addrs()
 	for _, a := range c.bootstrap {
-		if !seen[a] {
-			seen[a] = true
+		if !slices.Contains(addrs, a) {
 			addrs = append(addrs, a)
 		}
 	}
