@@ -38,8 +38,9 @@ type process struct {
 	pid      atomic.Int64 // 0 while it is down
 }
 
-// startProcesses starts everything. tick is ZooKeeper's tickTime in ms, extra are settings of the brokers, a line each.
-func startProcesses(ctx context.Context, dir, binary string, tick int, extra string) (*processes, error) {
+// startProcesses starts everything. tick is ZooKeeper's tickTime in ms, extra are settings of the brokers, a line each. With relayed, brokers can be cut off
+// from each other; to tell who connects costs a look at each file that a broker has open.
+func startProcesses(ctx context.Context, dir, binary string, tick int, relayed bool, extra string) (*processes, error) {
 	p := &processes{dir: dir, binary: binary}
 	p.relays = newRelays(ctx, func(id int) int {
 		if b := p.brokers[id]; b != nil {
@@ -69,9 +70,11 @@ func startProcesses(ctx context.Context, dir, binary string, tick int, extra str
 		if b.internal, err = freePort(); err != nil {
 			return p, err
 		}
-		relay, err := p.relays.serve(id, b.internal)
-		if err != nil {
-			return p, err
+		advertised := b.internal
+		if relayed {
+			if advertised, err = p.relays.serve(id, b.internal); err != nil {
+				return p, err
+			}
 		}
 		p.brokers[id] = b
 		if err := os.WriteFile(b.props, fmt.Appendf(nil, `broker.id=%d
@@ -84,7 +87,7 @@ zookeeper.connect=127.0.0.1:%d
 min.insync.replicas=2
 default.replication.factor=3
 %s
-`, id, b.port, b.internal, b.port, relay, logDir(dir, id), zkPort, extra), 0o600); err != nil {
+`, id, b.port, b.internal, b.port, advertised, logDir(dir, id), zkPort, extra), 0o600); err != nil {
 			return p, err
 		}
 		if err := p.start(ctx, id); err != nil {

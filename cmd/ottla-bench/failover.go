@@ -146,7 +146,7 @@ func (p *failoverPlan) run(ctx context.Context) error {
 func (p *failoverPlan) group(ctx context.Context, dir string, tick int, extra string, faults []fault, runs int, out *tabwriter.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	procs, err := startProcesses(ctx, dir, p.binary, tick, extra)
+	procs, err := startProcesses(ctx, dir, p.binary, tick, true, extra)
 	if procs != nil {
 		defer procs.close()
 	}
@@ -338,7 +338,7 @@ func (f *failover) roll(ctx context.Context) (longest time.Duration, err error) 
 func (p *failoverPlan) manyPartitions(ctx context.Context, dir string, n int, out *tabwriter.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	procs, err := startProcesses(ctx, dir, p.binary, usualTick, "ottla.early.failover.hold.down.ms=0\nlog.index.size.max.bytes=4096")
+	procs, err := startProcesses(ctx, dir, p.binary, usualTick, false, "ottla.early.failover.hold.down.ms=0\nlog.index.size.max.bytes=4096")
 	if procs != nil {
 		defer procs.close()
 	}
