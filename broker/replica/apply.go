@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
@@ -45,10 +46,14 @@ func (m *Manager) ApplyLeaderAndISR(order LeaderAndISR) (code kerr.Code, outcome
 		return code, nil
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
+	opened := m.openLocked(order.Partitions)
 	note := refusals{log: m.cfg.Logger, sender: order.Sender, text: orderRefused}
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
-		code, err := m.applyLocked(s)
+		code, err := codeOf(opened[i]), opened[i]
+		if err == nil {
+			code, err = m.applyLocked(s)
+		}
 		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
 		note.outcome(outcomes[i], s.LeaderEpoch, err)
 	}
@@ -73,6 +78,35 @@ func (m *Manager) admitLocked(s Sender) kerr.Code {
 			"controller-epoch", int32(s.ControllerEpoch), "latest-controller-epoch", int32(m.fence.ControllerEpoch), "broker-epoch", int64(s.BrokerEpoch))
 	}
 	return code
+}
+
+// logsAtOnce is how many logs one order opens, creates or deletes at a time. Each takes a few syncs of the disk, of which file systems carry out many
+// together.
+const logsAtOnce = 32
+
+// openLocked opens or creates the logs of the partitions that this broker did not hold until now, and returns the errors in
+// order. What it may not open is left to applyLocked, which says why.
+func (m *Manager) openLocked(partitions []PartitionState) []error {
+	errs := make([]error, len(partitions))
+	begun := make(map[cluster.TopicPartition]struct{})
+	var opening errgroup.Group
+	opening.SetLimit(logsAtOnce)
+	for i := range partitions {
+		s := &partitions[i]
+		if _, twice := begun[s.TopicPartition]; twice || m.lookUp(s.TopicPartition) != nil {
+			continue
+		}
+		if code, err := m.judge(nil, s); code != kerr.None || err != nil || m.judgeLost(s) != nil {
+			continue
+		}
+		begun[s.TopicPartition] = struct{}{}
+		opening.Go(func() error {
+			_, errs[i] = m.create(s)
+			return nil
+		})
+	}
+	_ = opening.Wait() // each error is its partition's
+	return errs
 }
 
 // applyLocked gives one partition its role.
@@ -279,11 +313,22 @@ func (m *Manager) ApplyStopReplica(order StopReplica) (code kerr.Code, outcomes 
 	}
 	outcomes = make([]PartitionOutcome, len(order.Partitions))
 	note := refusals{log: m.cfg.Logger, sender: order.Sender, text: "replica not stopped"}
+	errs := make([]error, len(order.Partitions))
+	var deleting errgroup.Group
+	deleting.SetLimit(logsAtOnce)
 	for i := range order.Partitions {
 		s := &order.Partitions[i]
-		code, err := m.stopLocked(s)
-		outcomes[i] = PartitionOutcome{s.TopicPartition, code}
-		note.outcome(outcomes[i], s.LeaderEpoch, err)
+		outcomes[i].TopicPartition = s.TopicPartition
+		if outcomes[i].Code, errs[i] = m.stopLocked(s); outcomes[i].Code == kerr.None && s.Delete {
+			deleting.Go(func() error {
+				outcomes[i].Code, errs[i] = m.deleteLog(s.TopicPartition)
+				return nil
+			})
+		}
+	}
+	_ = deleting.Wait() // each error is its partition's
+	for i := range outcomes {
+		note.outcome(outcomes[i], order.Partitions[i].LeaderEpoch, errs[i])
 	}
 	note.end()
 	if m.cfg.Lost != nil {
@@ -314,17 +359,19 @@ func (m *Manager) stopLocked(s *StopPartition) (kerr.Code, error) {
 			m.mu.Unlock()
 		}
 	}
-	if !s.Delete {
-		return kerr.None, nil
-	}
-	if _, ok := m.cfg.Logs.Get(s.TopicPartition); !ok {
+	return kerr.None, nil
+}
+
+// deleteLog deletes the log of a partition that is not held any more. One that is not there is no error.
+func (m *Manager) deleteLog(tp cluster.TopicPartition) (kerr.Code, error) {
+	if _, ok := m.cfg.Logs.Get(tp); !ok {
 		return kerr.None, nil
 	}
 	if m.repairs != nil {
-		m.repairs.leave(s.TopicPartition)
+		m.repairs.leave(tp)
 	}
-	if err := m.cfg.Logs.Delete(s.TopicPartition); err != nil {
-		return codeOf(err), fmt.Errorf("delete log of %s: %w", s.TopicPartition, err)
+	if err := m.cfg.Logs.Delete(tp); err != nil {
+		return codeOf(err), fmt.Errorf("delete log of %s: %w", tp, err)
 	}
 	return kerr.None, nil
 }

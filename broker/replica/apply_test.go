@@ -2,7 +2,10 @@ package replica
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/ottla/ottla/broker/commitlog"
 	"github.com/ottla/ottla/broker/metadata"
 	"github.com/ottla/ottla/broker/vfs"
 	"github.com/ottla/ottla/proto/cluster"
@@ -278,4 +281,59 @@ func TestTheHintIsTheNewestNews(t *testing.T) {
 	if leader, epoch, _ := b.m.LeaderHint(orders0); leader != 3 || epoch != 5 {
 		t.Errorf("with newer metadata: leader %d in epoch %d", leader, epoch)
 	}
+}
+
+// A topic of many partitions is created and deleted while the disk syncs for several of them at a time, and what fails is told of the right one.
+func TestOrdersForManyPartitionsWaitForTheDiskTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, bad, pause = 200, 7, 10 * time.Millisecond
+		b := startBroker(t, vfs.Inject(vfs.NewMem(), vfs.OnOps(vfs.Latency(pause), vfs.OpSync, vfs.OpSyncDir)))
+		states, stops := make([]PartitionState, n), make([]StopPartition, n)
+		for i := range n {
+			states[i] = b.state(self, 0, self)
+			states[i].TopicPartition.Partition = int32(i)
+			stops[i] = StopPartition{TopicPartition: states[i].TopicPartition, LeaderEpoch: cluster.LeaderEpochDeleting, Delete: true}
+		}
+		if _, err := b.logs.GetOrCreate(states[bad].TopicPartition, cluster.TopicID{9: 9}, true, commitlog.DefaultConfig()); err != nil {
+			t.Fatal(err)
+		}
+		b.order(states[0]) // is held already
+		start := time.Now()
+		code, outcomes := b.m.ApplyLeaderAndISR(LeaderAndISR{b.sender, append(states[:n:n], states[3], states[bad])})
+		if took := time.Since(start); code != kerr.None || took > n*pause {
+			t.Errorf("created with %v in %v", code, took)
+		}
+		for i, o := range outcomes[:n] {
+			want := kerr.None
+			switch i {
+			case 0:
+				want = outcomes[0].Code // it was carried out before
+			case bad:
+				want = kerr.InconsistentTopicID
+			}
+			if o.Code != want || o.TopicPartition != states[i].TopicPartition {
+				t.Errorf("outcome %d is %v, want %v", i, o, want)
+			}
+			if p, _ := b.m.Partition(o.TopicPartition); (i != bad) != (p != nil && p.Leads()) {
+				t.Errorf("partition %d is led: %v", i, i == bad)
+			}
+		}
+		if o := outcomes[n+1]; o.Code != kerr.InconsistentTopicID {
+			t.Errorf("the second time: %v", o)
+		}
+		start = time.Now()
+		code, outcomes = b.m.ApplyStopReplica(StopReplica{b.sender, stops})
+		if took := time.Since(start); code != kerr.None || took > n*pause/2 {
+			t.Errorf("deleted with %v in %v", code, took)
+		}
+		for i, o := range outcomes {
+			if o.Code != kerr.None || o.TopicPartition != stops[i].TopicPartition {
+				t.Errorf("deletion: outcome %d is %v", i, o)
+			}
+			if _, ok := b.logs.Get(o.TopicPartition); ok {
+				t.Errorf("the log of partition %d is still there", i)
+			}
+		}
+		b.stop()
+	})
 }
