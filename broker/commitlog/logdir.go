@@ -200,6 +200,13 @@ func (d *logDir) purge(tp cluster.TopicPartition) error {
 	return nil
 }
 
+// reserve counts creations that are about to begin; a negative n those that came to nothing.
+func (d *logDir) reserve(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy += n
+}
+
 // checkpoint writes both checkpoints.
 func (d *logDir) checkpoint() error {
 	if err := d.checkpointRecoveryPoints(); err != nil {

@@ -135,6 +135,8 @@ type Manager struct {
 	logs   map[cluster.TopicPartition]placed
 	claims map[cluster.TopicPartition]chan struct{} // creations and deletions under way
 
+	reserving sync.Mutex // makes creations choose their directories one after the other
+
 	stats counters
 	clean cleanerPool
 	idle  *idleFiles
@@ -255,14 +257,13 @@ func (m *Manager) claim(tp cluster.TopicPartition) (done func()) {
 // create makes the directory and the first segment of a log, in the best directory that works.
 func (m *Manager) create(tp cluster.TopicPartition, id cluster.TopicID, cfg Config) (*Log, error) {
 	var errs []error
-	for _, d := range m.byLoad() {
-		if d.online() != nil {
-			continue
-		}
+	tried := make(map[*logDir]bool)
+	for d := m.reserve(tried); d != nil; d = m.reserve(tried) {
 		l, err := m.createIn(d, tp, id, cfg)
 		if err == nil {
 			return l, nil
 		}
+		tried[d] = true
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
@@ -271,40 +272,39 @@ func (m *Manager) create(tp cluster.TopicPartition, id cluster.TopicID, cfg Conf
 	return nil, errors.Join(errs...)
 }
 
-// byLoad returns the directories with the fewest logs first, in the order of log.dirs among equals.
-func (m *Manager) byLoad() []*logDir {
-	type load struct {
-		dir *logDir
-		n   int
-	}
-	loads := make([]load, len(m.dirs))
-	for i, d := range m.dirs {
+// reserve returns the directory with the fewest logs, the first in log.dirs among equals, of those that are online and were not tried, and counts a log that is
+// about to be created there. It returns nil if there is none.
+func (m *Manager) reserve(tried map[*logDir]bool) *logDir {
+	m.reserving.Lock()
+	defer m.reserving.Unlock()
+	var best *logDir
+	fewest := 0
+	for _, d := range m.dirs {
+		if tried[d] || d.online() != nil {
+			continue
+		}
 		d.mu.Lock()
-		loads[i] = load{d, len(d.logs) + d.busy}
+		n := len(d.logs) + d.busy
 		d.mu.Unlock()
+		if best == nil || n < fewest {
+			best, fewest = d, n
+		}
 	}
-	slices.SortStableFunc(loads, func(a, b load) int { return a.n - b.n })
-	dirs := make([]*logDir, len(loads))
-	for i := range loads {
-		dirs[i] = loads[i].dir
+	if best != nil {
+		best.reserve(1)
 	}
-	return dirs
+	return best
 }
 
-func (m *Manager) createIn(d *logDir, tp cluster.TopicPartition, id cluster.TopicID, cfg Config) (*Log, error) {
-	d.mu.Lock()
-	d.busy++
-	d.mu.Unlock()
+// createIn creates a log in a directory that counts it as one that is about to be created.
+func (m *Manager) createIn(d *logDir, tp cluster.TopicPartition, id cluster.TopicID, cfg Config) (l *Log, err error) {
 	defer func() {
-		d.mu.Lock()
-		d.busy--
-		d.mu.Unlock()
+		if err != nil {
+			d.reserve(-1)
+		}
 	}()
-	path := filepath.Join(d.path, tp.String())
-	err := d.purge(tp)
-	var l *Log
-	if err == nil {
-		l, err = m.makeLog(d, path, tp, cfg)
+	if err = d.purge(tp); err == nil {
+		l, err = m.makeLog(d, filepath.Join(d.path, tp.String()), tp, cfg)
 	}
 	if err != nil {
 		return nil, d.fail("create a log", err)
@@ -312,7 +312,7 @@ func (m *Manager) createIn(d *logDir, tp cluster.TopicPartition, id cluster.Topi
 	if err := l.setTopicID(id); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}
-	m.add(d, l)
+	m.add(d, l, 1)
 	if err := d.online(); err != nil { // it failed before the log was in its list
 		l.fence(err)
 	}
@@ -333,9 +333,11 @@ func (m *Manager) makeLog(d *logDir, path string, tp cluster.TopicPartition, cfg
 	})
 }
 
-func (m *Manager) add(d *logDir, l *Log) {
+// add enters a log for which the directory has counted reserved creations.
+func (m *Manager) add(d *logDir, l *Log, reserved int) {
 	d.mu.Lock()
 	d.logs[l.tp] = l
+	d.busy -= reserved
 	d.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()

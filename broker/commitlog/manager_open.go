@@ -285,7 +285,7 @@ func (m *Manager) loadLog(d *logDir, tp cluster.TopicPartition, clean bool, p *p
 	if err := d.lowerCleaned(tp, l.LogEndOffset()); err != nil {
 		_ = d.fail("write cleaner offsets", err)
 	}
-	m.add(d, l)
+	m.add(d, l, 0)
 	if err := d.online(); err != nil {
 		l.fence(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,31 @@ func TestLogsGoWhereTheFewestAre(t *testing.T) {
 	got = append(got, l.LogDir())
 	if diff := cmp.Diff([]string{"/a", "/b", "/a", "/b", "/a", "/b"}, got); diff != "" {
 		t.Errorf("directories (-want +got):\n%s", diff)
+	}
+}
+
+func TestLogsThatAreCreatedTogetherAreSpreadEvenly(t *testing.T) {
+	m, err := OpenManager(t.Context(), twoDirs(vfs.NewMem()))
+	must(t, err)
+	defer closeManager(t, m)
+	const n = 200
+	var creating sync.WaitGroup
+	logs := make([]*Log, n)
+	for i := range n {
+		creating.Go(func() {
+			var err error
+			if logs[i], err = m.GetOrCreate(tpOf("t", i), cluster.TopicID{}, true, smallConfig()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	creating.Wait()
+	count := map[string]int{}
+	for _, l := range logs {
+		count[l.LogDir()]++
+	}
+	if count["/a"] != n/2 || count["/b"] != n/2 {
+		t.Errorf("logs by directory: %v", count)
 	}
 }
 
