@@ -155,6 +155,9 @@ func newBag(set *keySet, what string, given Properties) (bag, []Warning, error) 
 			return bag{}, nil, err
 		}
 		b.values[name] = v
+		if why := noClientEffect[name]; why != "" && v.text() != k.fallback().text() {
+			warnings = append(warnings, Warning{Warn, name, fmt.Sprintf("the %s setting %s has no effect: %s", what, name, why)})
+		}
 	}
 	if protocol := b.get("security.protocol").s; !strings.EqualFold(protocol, "PLAINTEXT") {
 		return bag{}, nil, set.byName["security.protocol"].invalid(protocol, "only PLAINTEXT is available")

@@ -67,7 +67,7 @@ func TestLoadConsumerAndAdmin(t *testing.T) {
 	if err != nil || !c.ReadCommitted || c.AutoOffsetReset != "earliest" || c.AutoCommit || c.Fetch.MaxBytes != 52428800 {
 		t.Errorf("%+v %v", c, err)
 	}
-	if len(warnings) != 1 || warnings[0].Text != "unknown consumer setting fetch.min.byte is ignored; did you mean fetch.min.bytes?" {
+	if len(warnings) != 2 || warnings[0].Text != "unknown consumer setting fetch.min.byte is ignored; did you mean fetch.min.bytes?" {
 		t.Errorf("%v", warnings)
 	}
 	if _, _, err := LoadConsumer(Properties{"enable.auto.commit": "true"}); err == nil {
@@ -82,5 +82,26 @@ func TestLoadConsumerAndAdmin(t *testing.T) {
 	}
 	if _, _, err := LoadAdmin(Properties{"default.api.timeout.ms": "5000", "request.timeout.ms": "6000"}); err == nil {
 		t.Error("an API timeout below the request timeout was accepted")
+	}
+}
+
+// A setting that nothing acts on is named, unless it is given its default; one of a group is not, because the tools speak of groups themselves.
+func TestClientSettingsWithoutEffectAreNamed(t *testing.T) {
+	_, warnings, err := LoadProducer(Properties{"transactional.id": "t", "reconnect.backoff.ms": "7", "send.buffer.bytes": "131072", "linger.ms": "5", "ssl.truststore.location": "/x", "nonsense": "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Warning{
+		{Warn, "nonsense", "unknown producer setting nonsense is ignored"},
+		{Warn, "reconnect.backoff.ms", "the producer setting reconnect.backoff.ms has no effect: gRPC manages connections by itself"},
+		{Warn, "ssl.truststore.location", "the producer setting ssl.truststore.location has no effect: this is not available yet"},
+		{Warn, "transactional.id", "the producer setting transactional.id has no effect: this is not available yet"},
+	}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	_, warnings, err = LoadConsumer(Properties{"group.id": "g", "enable.auto.commit": "false", "session.timeout.ms": "6000", "max.poll.records": "1"})
+	if err != nil || len(warnings) > 0 {
+		t.Errorf("%v, %v", warnings, err)
 	}
 }

@@ -11,9 +11,9 @@ type Severity int8
 
 // The severities of warnings.
 const (
-	// Info is for settings that are known and have no effect.
+	// Info is for settings of brokers that are known and have no effect.
 	Info Severity = iota
-	// Warn is for settings that are probably mistakes.
+	// Warn is for settings that are probably mistakes, and for those of clients that have no effect.
 	Warn
 )
 

@@ -56,6 +56,31 @@ var noEffect = func() map[string]string {
 	return m
 }()
 
+// noClientEffect holds the settings of clients that are checked and that nothing acts on, with the reason. Those that count in a consumer group only are not
+// here: who names a group is told that there are none yet. Neither are (de)serializers, because the tools bring their own.
+var noClientEffect = func() map[string]string {
+	m := map[string]string{}
+	for reason, names := range map[string][]string{
+		"gRPC manages connections by itself": {
+			"client.dns.lookup", "connections.max.idle.ms", "reconnect.backoff.ms", "reconnect.backoff.max.ms", "send.buffer.bytes", "receive.buffer.bytes",
+			"socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.max.ms",
+		},
+		javaOnly: {"interceptor.classes", "metric.reporters"},
+		notYet: {
+			"enable.metrics.push", "exclude.internal.topics", "metadata.max.idle.ms", "metrics.num.samples", "metrics.recording.level",
+			"metrics.sample.window.ms", "partitioner.availability.timeout.ms", "transaction.timeout.ms", "transactional.id",
+		},
+	} {
+		for _, name := range names {
+			m[name] = reason
+		}
+	}
+	for _, k := range clientSecurityKeys {
+		m[k.Name] = notYet
+	}
+	return m
+}()
+
 // refuseUnprotected stops a broker that would start with less protection than its configuration asks for.
 func (s *Server) refuseUnprotected() error {
 	refuse := func(key, why string) error {
