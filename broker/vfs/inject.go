@@ -111,17 +111,6 @@ func OnIndex(n int, inner Injector) Injector {
 	})
 }
 
-// FromIndex lets inner decide about the n-th operation that reaches it (from 0) and all later ones.
-func FromIndex(n int, inner Injector) Injector {
-	var count atomic.Int64
-	return InjectorFunc(func(c Call) Fault {
-		if count.Add(1)-1 < int64(n) {
-			return Fault{}
-		}
-		return inner.Inject(c)
-	})
-}
-
 // Toggle is a fault that can be switched on and off while the system runs. The zero value is off and needs Inner.
 type Toggle struct {
 	// Inner decides while the switch is on. It must be set before the first use.

@@ -196,9 +196,6 @@ func ParseEntity(relative string) (Entity, error) {
 	return e, nil
 }
 
-// ParseEntityName turns the name of a child of /config/<type> into the plain name.
-func ParseEntityName(t EntityType, name string) (string, error) { return entityName(t, name) }
-
 // entityName decodes one path element of the given type.
 func entityName(t EntityType, element string) (string, error) {
 	if element == "" {
