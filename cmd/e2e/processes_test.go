@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -111,14 +113,24 @@ func (p *process) signal(sig syscall.Signal) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// lastPort is the port that freePort returned last. It begins somewhere else in each process, because packages are tested at the same time.
+var lastPort atomic.Int32
+
+func init() { lastPort.Store(rand.Int32N(12_000)) }
+
+// freePort returns a port that nobody listens on, none twice. It is below those that systems take for outgoing connections, and that others are given who ask for any
+// port: one of them had a port that was promised here.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20_000 + int(lastPort.Add(1))%12_000
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // writeFile writes a file of key=value lines into a folder of the test.
