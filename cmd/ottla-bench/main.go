@@ -89,7 +89,7 @@ func run() int {
 		flag.BoolVar(&failing, "failover", false, "measure failovers of three brokers instead (uses -runs, -dir, -ottla)")
 		flag.IntVar(&fail.runs, "runs", 30, "how often to do each fault, for -failover")
 		flag.StringVar(&fail.only, "fault", "", "only the faults whose name contains this, for -failover")
-		flag.StringVar(&fail.partitions, "failover-partitions", "", "comma-separated numbers of partitions with which the controller is killed, up to five times each, for -failover")
+		flag.StringVar(&fail.partitions, "failover-partitions", "", "comma-separated numbers of partitions with which the controller is killed, for -failover")
 		flag.Parse()
 		switch {
 		case failing:
