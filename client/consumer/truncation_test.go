@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,14 +17,19 @@ import (
 	"github.com/ottla/ottla/proto/record"
 )
 
-// truncated returns a consumer that has read 15 of 20 records and then meets a leader, under a new epoch, that says that epoch 0 ends at end.
+// truncated returns a consumer that has read 15 of 20 records and then meets a leader, under a new epoch, that says that epoch 0 ends at end, until it has been
+// asked for records from there: those it gives are its own.
 func truncated(t *testing.T, end int64, reset consumer.Reset) *consumer.Consumer {
 	t.Helper()
 	fc := fakecluster.New(t, 2)
 	fc.CreateTopic("orders", 1)
 	fc.Fill(orders, 0, 2, 10, record.None)
+	var resumed atomic.Bool
 	fc.OnFetch = func(c fakecluster.Call) *fakecluster.Act {
-		if c.Broker == 2 && c.Epoch == 0 && c.Offset > cluster.Offset(end) {
+		switch {
+		case c.Broker == 2 && c.Offset <= cluster.Offset(end):
+			resumed.Store(true)
+		case c.Broker == 2 && c.Epoch == 0 && !resumed.Load():
 			return &fakecluster.Act{Diverging: &ottlapb.EpochEndOffset{Epoch: 0, EndOffset: end}}
 		}
 		return nil
