@@ -39,7 +39,7 @@ type process struct {
 }
 
 // startProcesses starts everything. tick is ZooKeeper's tickTime in ms, extra are settings of the brokers, a line each. With relayed, brokers can be cut off
-// from each other; to tell who connects costs a look at each file that a broker has open.
+// from each other.
 func startProcesses(ctx context.Context, dir, binary string, tick int, relayed bool, extra string) (*processes, error) {
 	p := &processes{dir: dir, binary: binary}
 	p.relays = newRelays(ctx, func(id int) int {

@@ -16,7 +16,8 @@ import (
 )
 
 // relays stand in front of the brokers' inter-broker listeners, so that brokers on loopback can be cut off from each other while ZooKeeper and
-// clients reach all of them. Who connects is told by /proc: Linux only. It is safe for concurrent use.
+// clients reach all of them. Who has connected is told by /proc, for Linux only, and asked while somebody is cut off and not before: it takes tens of milliseconds of
+// a processor. It is safe for concurrent use.
 type relays struct {
 	ctx context.Context
 	pid func(id int) int // of a broker, 0 while it is down
@@ -40,11 +41,16 @@ func (r *relays) isolate(id int) {
 }
 
 // pass waits until something may pass between two brokers. It returns false at the end of the run.
-func (r *relays) pass(a, b int) bool {
+func (r *relays) pass(from func() int, b int) bool {
 	for {
 		r.mu.Lock()
-		held, moved := a != b && (r.cut == a || r.cut == b), r.moved
+		cut, moved := r.cut, r.moved
 		r.mu.Unlock()
+		held := false
+		if cut >= 0 {
+			a := from()
+			held = a != b && (cut == a || cut == b)
+		}
 		if !held {
 			return r.ctx.Err() == nil
 		}
@@ -77,7 +83,7 @@ func (r *relays) serve(id, port int) (int, error) {
 
 func (r *relays) relay(near net.Conn, id, port int) {
 	defer near.Close()
-	from := r.owner(near.RemoteAddr().(*net.TCPAddr).Port)
+	from := sync.OnceValue(func() int { return r.owner(near.RemoteAddr().(*net.TCPAddr).Port) })
 	if !r.pass(from, id) {
 		return
 	}
@@ -94,7 +100,7 @@ func (r *relays) relay(near net.Conn, id, port int) {
 }
 
 // pump copies one direction; the end of either ends both.
-func (r *relays) pump(to, from net.Conn, a, b int) {
+func (r *relays) pump(to, from net.Conn, a func() int, b int) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
