@@ -38,6 +38,7 @@ type mergedOption struct {
 // newConsoleProducerFlags declares the options.
 func newConsoleProducerFlags() *consoleProducerFlags {
 	s := flags.New("This tool helps to read data from standard input and publish it to Kafka.")
+	s.Value("socket-buffer-size", flags.Integer, "size", "Socket send buffer, without effect.").Default("102400")
 	linger := s.Value("timeout", flags.Long, "timeout_ms", "How long a line may wait for more lines.").Default("1000")
 	return &consoleProducerFlags{
 		set:                s,
@@ -58,7 +59,6 @@ func newConsoleProducerFlags() *consoleProducerFlags {
 			{"request.timeout.ms", s.Value("request-timeout-ms", flags.Integer, "request timeout ms", "How long to wait for an answer.").Default("1500")},
 			{"retries", s.Value("message-send-max-retries", flags.Integer, "", "How often to repeat what failed.").Default("3")},
 			{"retry.backoff.ms", s.Value("retry-backoff-ms", flags.Long, "", "How long to wait before repeating.").Default("100")},
-			{"send.buffer.bytes", s.Value("socket-buffer-size", flags.Integer, "size", "Socket send buffer.").Default("102400")},
 			{"buffer.memory", s.Value("max-memory-bytes", flags.Long, "total memory in bytes", "How many bytes may wait to be sent.").Default("33554432")},
 			{"batch.size", s.Value("batch-size", flags.Integer, "size", "The size of a batch in bytes.").Default("16384")},
 			{"batch.size", s.Value("max-partition-memory-bytes", flags.Integer, "memory in bytes per partition", "The size of a batch in bytes.").Default("16384")},
